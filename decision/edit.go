@@ -1,0 +1,55 @@
+package decision
+
+// Op is what an edit does with each element that its selector matches.
+type Op string
+
+// The operations of an [Edit].
+const (
+	OpBefore          Op = "before"           // insert in front of the element
+	OpAfter           Op = "after"            // insert behind the element
+	OpPrepend         Op = "prepend"          // insert as the element's first content
+	OpAppend          Op = "append"           // insert as the element's last content
+	OpReplace         Op = "replace"          // put the content in the place of the element
+	OpSetInner        Op = "set_inner"        // replace the element's content
+	OpRemove          Op = "remove"           // remove the element with its content
+	OpUnwrap          Op = "unwrap"           // remove the element, keep its content
+	OpSetAttribute    Op = "set_attribute"    // set attribute Name to Value
+	OpRemoveAttribute Op = "remove_attribute" // remove attribute Name
+	OpAddClass        Op = "add_class"        // add the class Value
+	OpRemoveClass     Op = "remove_class"     // remove the class Value
+)
+
+// Edit changes the elements of a page that a CSS selector matches.
+//
+// Operations that insert content take exactly one of Text, which is escaped, and
+// HTML, which is inserted as it stands. The attribute operations take Name and
+// Value; the class operations take Value.
+type Edit struct {
+	Select string `json:"select" mapstructure:"select"`
+	Op     Op     `json:"op" mapstructure:"op"`
+	Text   string `json:"text,omitempty" mapstructure:"text"`
+	HTML   string `json:"html,omitempty" mapstructure:"html"`
+	Name   string `json:"name,omitempty" mapstructure:"name"`
+	Value  string `json:"value,omitempty" mapstructure:"value"`
+}
+
+// Action is what a plugin wants done with the request itself. The zero Action
+// asks for nothing.
+type Action struct {
+	// Redirect sends the visitor to this URL (with Status 302, 303 or 307, 302
+	// when zero) and ends the request.
+	Redirect string `json:"redirect,omitempty"`
+	Status   int    `json:"status,omitempty"`
+
+	// Path makes the origin answer for another path; the visitor's address bar
+	// does not change.
+	Path string `json:"path,omitempty"`
+
+	// Headers are added to the request to the origin, as name and value.
+	Headers [][2]string `json:"headers,omitempty"`
+}
+
+// IsZero reports whether the action asks for nothing.
+func (a *Action) IsZero() bool {
+	return a.Redirect == "" && a.Status == 0 && a.Path == "" && len(a.Headers) == 0
+}
