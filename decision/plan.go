@@ -58,3 +58,12 @@ type Scope struct {
 	Attributes  []string `json:"attributes,omitempty"`  // these request attributes
 	Visitor     bool     `json:"visitor,omitempty"`     // the visitor's id: answers are kept per visitor
 }
+
+// Query asks the planner for the plan of one page.
+type Query struct {
+	Page        Page
+	Segment     string       // primary segment, "" when none
+	Assignments []Assignment // the visitor's arms; none for a visitor who is not counted
+	Attributes  []string     // as in [Facts.Attributes]
+	VisitorID   string
+}
