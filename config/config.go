@@ -1,0 +1,131 @@
+// Package config turns a YAML file into validated values.
+//
+// The file is read three times over, each time for what that reading does best.
+// The YAML nodes give every value its place, and free-form blocks (the settings of
+// plugins) as they were written. A comparison with the Go types finds unknown keys
+// and values of the wrong kind, all at once. Viper then overlays environment and
+// flags and fills the types; nobody asks it afterwards.
+//
+// What the values mean is the business of the packages that own them: each checks
+// its own part and says what is wrong as [decision.Faults]; this package adds what
+// concerns several of them, such as an experience that names a segment, and
+// reports everything as file:line:column.
+package config
+
+import (
+	"fmt"
+	"os"
+	"reflect"
+	"strconv"
+
+	"github.com/sedge-proxy/sedge/dashboard"
+	"github.com/sedge-proxy/sedge/decision"
+	"github.com/sedge-proxy/sedge/event"
+	"github.com/sedge-proxy/sedge/experiment"
+	"github.com/sedge-proxy/sedge/kpi"
+	"github.com/sedge-proxy/sedge/plugins/host"
+	"github.com/sedge-proxy/sedge/plugins/plan"
+	"github.com/sedge-proxy/sedge/profile"
+	"github.com/sedge-proxy/sedge/proxy"
+	"github.com/sedge-proxy/sedge/proxy/cache"
+	"github.com/sedge-proxy/sedge/proxy/upstream"
+	"github.com/sedge-proxy/sedge/segmenter"
+	"github.com/sedge-proxy/sedge/visitor"
+)
+
+// Config is a whole configuration. Load returns it complete and checked; nobody
+// changes it afterwards.
+type Config struct {
+	Server      Server              `mapstructure:"server"`
+	Admin       dashboard.Config    `mapstructure:"admin"`
+	Upstreams   []upstream.Config   `mapstructure:"upstreams"`
+	Routes      []proxy.Route       `mapstructure:"routes"`
+	Visitor     visitor.Config      `mapstructure:"visitor"`
+	Profile     profile.Config      `mapstructure:"profile"`
+	Segmenter   segmenter.Config    `mapstructure:",squash"` // segments, scores
+	Plugins     []host.Config       `mapstructure:"plugins"`
+	Experiences []plan.Experience   `mapstructure:"experiences"`
+	Experiments []experiment.Config `mapstructure:"experiments"`
+	Goals       []kpi.Goal          `mapstructure:"goals"`
+	Events      event.Config        `mapstructure:"events"`
+	Cache       cache.Config        `mapstructure:"cache"`
+
+	source *source
+}
+
+// Server are the settings of the site's listener and of the node as a whole.
+type Server struct {
+	proxy.Config `mapstructure:",squash"`
+
+	// DataDir keeps profiles, events and keys.
+	DataDir string `mapstructure:"data_dir"`
+}
+
+const defaultDataDir = "./sedge-data"
+
+// Load reads and checks a configuration file. Overrides are values by their path in
+// the file, from flags; the environment (SEDGE_SERVER_LISTEN for server.listen)
+// stands between them and the file. Everything that is wrong with the file comes
+// back as [Problems].
+func Load(file string, overrides map[string]string) (*Config, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	return Parse(file, text, overrides)
+}
+
+// Parse is Load for a text that stands in no file; file names it in problems.
+func Parse(file string, text []byte, overrides map[string]string) (*Config, error) {
+	source, problems := parseSource(file, text)
+	if len(problems) > 0 {
+		return nil, problems.err()
+	}
+	if problems := checkShape(source, reflect.TypeFor[Config]()); len(problems) > 0 {
+		return nil, problems.err()
+	}
+	cfg := &Config{source: source}
+	if err := decode(source, cfg, overrides); err != nil {
+		return nil, err
+	}
+	if cfg.Server.DataDir == "" {
+		cfg.Server.DataDir = defaultDataDir
+	}
+	if cfg.Admin.Listen == "" {
+		cfg.Admin.Listen = dashboard.DefaultConfig().Listen
+	}
+	if err := cfg.fillFreeform(); err != nil {
+		return nil, err
+	}
+	if faults := cfg.validate(); len(faults) > 0 {
+		return nil, cfg.Problems(faults)
+	}
+	return cfg, nil
+}
+
+// fillFreeform takes the free-form blocks from the YAML nodes, where their keys
+// still are as they were written.
+func (c *Config) fillFreeform() error {
+	var problems Problems
+	for i := range c.Experiences {
+		path := "experiences[" + strconv.Itoa(i) + "].settings"
+		settings, err := c.source.jsonOf(path)
+		if err != nil {
+			problems = append(problems, c.source.locate(decision.Fault{Path: path, Message: err.Error()}))
+		}
+		c.Experiences[i].Settings = settings
+	}
+	return problems.err()
+}
+
+// Problems gives faults of this configuration their places in the file.
+func (c *Config) Problems(faults decision.Faults) Problems {
+	problems := make(Problems, len(faults))
+	for i, fault := range faults {
+		problems[i] = c.source.locate(fault)
+	}
+	return problems.sorted()
+}
+
+// File is the name of the file that was read.
+func (c *Config) File() string { return c.source.file }

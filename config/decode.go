@@ -1,0 +1,160 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-viper/mapstructure/v2"
+	"github.com/spf13/viper"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/sedge-proxy/sedge/decision"
+)
+
+// The key delimiter holds no character that a name may hold.
+const delimiter = "::"
+
+const envPrefix = "SEDGE"
+
+// decode overlays file, environment and overrides, and fills cfg. Viper lower-cases
+// keys at every depth, which is harmless for our own keys, all lower case; the
+// free-form blocks never pass through it.
+func decode(s *source, cfg *Config, overrides map[string]string) error {
+	v := viper.NewWithOptions(viper.KeyDelimiter(delimiter))
+	tree, err := fileTree(s, reflect.TypeFor[Config]())
+	if err != nil {
+		return err
+	}
+	if err := v.MergeConfigMap(tree); err != nil {
+		return fmt.Errorf("read configuration %q: %w", s.file, err)
+	}
+	for _, key := range scalarKeys("", reflect.TypeFor[Config]()) {
+		name := envPrefix + "_" + strings.ToUpper(strings.ReplaceAll(key, delimiter, "_"))
+		if value, set := os.LookupEnv(name); set {
+			v.Set(key, value)
+		}
+	}
+	for path, value := range overrides {
+		v.Set(strings.ReplaceAll(path, ".", delimiter), value)
+	}
+	if err := v.UnmarshalExact(cfg, func(dc *mapstructure.DecoderConfig) {
+		dc.WeaklyTypedInput = false
+		dc.DecodeHook = mapstructure.ComposeDecodeHookFunc(fromText)
+	}); err != nil {
+		return fmt.Errorf("read configuration %q (or the environment variables %s_… and flags over it): %w", s.file, envPrefix, err)
+	}
+	return nil
+}
+
+// fileTree returns the file's values as maps, without its free-form blocks.
+func fileTree(s *source, t reflect.Type) (map[string]any, error) {
+	if s.root == nil {
+		return map[string]any{}, nil
+	}
+	value, err := typedValue(s.root, t)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration %q: %w", s.file, err)
+	}
+	tree, _ := value.(map[string]any)
+	return tree, nil
+}
+
+// typedValue is plainValue without the blocks that the type holds as free form,
+// and without empty values, which mean the default.
+func typedValue(n *yaml.Node, t reflect.Type) (any, error) {
+	n = follow(n)
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch {
+	case n.Kind == yaml.MappingNode && t.Kind() == reflect.Struct:
+		fields := settings(t)
+		block := map[string]any{}
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			key, value := n.Content[i].Value, n.Content[i+1]
+			if fields[key] == nil || isNull(follow(value)) {
+				continue
+			}
+			v, err := typedValue(value, fields[key])
+			if err != nil {
+				return nil, err
+			}
+			block[key] = v
+		}
+		return block, nil
+	case n.Kind == yaml.SequenceNode && t.Kind() == reflect.Slice:
+		list := make([]any, len(n.Content))
+		for i, item := range n.Content {
+			v, err := typedValue(item, t.Elem())
+			if err != nil {
+				return nil, err
+			}
+			list[i] = v
+		}
+		return list, nil
+	case t == durationType || t == sizeType || t == shareType:
+		return n.Value, nil // read as text, whatever YAML takes it for
+	}
+	return plainValue(n)
+}
+
+// scalarKeys lists the settings that an environment variable may set: scalars in
+// blocks, not in lists.
+func scalarKeys(prefix string, t reflect.Type) []string {
+	var keys []string
+	fields := settings(t)
+	for _, name := range sortedKeys(fields) {
+		field := fields[name]
+		if field == nil {
+			continue
+		}
+		key := name
+		if prefix != "" {
+			key = prefix + delimiter + name
+		}
+		switch field.Kind() {
+		case reflect.Struct:
+			keys = append(keys, scalarKeys(key, field)...)
+		case reflect.Slice, reflect.Pointer:
+		default:
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// fromText reads values that are written as text, and those that environment and
+// flags give as text.
+func fromText(_, to reflect.Type, data any) (any, error) {
+	text, ok := data.(string)
+	if !ok {
+		return data, nil
+	}
+	switch to {
+	case durationType:
+		return time.ParseDuration(text)
+	case sizeType:
+		return decision.ParseSize(text)
+	case shareType:
+		return decision.ParseShare(text)
+	}
+	switch to.Kind() {
+	case reflect.Bool:
+		return strconv.ParseBool(text)
+	case reflect.Int, reflect.Int64:
+		return strconv.ParseInt(text, 10, 64)
+	case reflect.Float64:
+		return strconv.ParseFloat(text, 64)
+	}
+	return data, nil
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	return slices.Sorted(maps.Keys(m))
+}

@@ -1,0 +1,270 @@
+package config
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/sedge-proxy/sedge/decision"
+)
+
+const (
+	maxFileSize  = 4 << 20
+	maxNodes     = 200_000 // nodes after aliases are followed
+	maxNodeDepth = 64
+)
+
+// source is the text of a configuration file with the place of every value.
+type source struct {
+	file   string
+	digest fileDigest
+	lines  []string
+	root   *yaml.Node            // the mapping at the top; nil for an empty file
+	nodes  map[string]*yaml.Node // value by path, as in "segments[2].when"
+	keys   map[string]*yaml.Node // key by path of its value
+}
+
+// parseSource reads the YAML text and notes where each value stands.
+func parseSource(file string, text []byte) (*source, Problems) {
+	s := &source{
+		file:   file,
+		digest: sha256.Sum256(text),
+		lines:  strings.Split(string(text), "\n"),
+		nodes:  map[string]*yaml.Node{},
+		keys:   map[string]*yaml.Node{},
+	}
+	if len(text) > maxFileSize {
+		return s, Problems{{File: file, Line: 1, Column: 1, Message: fmt.Sprintf("file has %d bytes; at most %d are read", len(text), maxFileSize)}}
+	}
+	if !utf8.Valid(text) {
+		return s, Problems{{File: file, Line: 1, Column: 1, Message: "file is not UTF-8 text"}}
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	var document yaml.Node
+	if err := decoder.Decode(&document); err != nil {
+		if errors.Is(err, io.EOF) {
+			return s, nil
+		}
+		return s, Problems{s.syntaxProblem(err)}
+	}
+	var second yaml.Node
+	if err := decoder.Decode(&second); err == nil {
+		return s, Problems{{File: file, Line: second.Line, Column: max(second.Column, 1), Message: "found a second YAML document; a configuration is one document"}}
+	} else if !errors.Is(err, io.EOF) {
+		return s, Problems{s.syntaxProblem(err)}
+	}
+	if len(document.Content) == 0 || isNull(document.Content[0]) {
+		return s, nil
+	}
+	s.root = document.Content[0]
+	w := sourceWalk{source: s}
+	w.walk("", s.root, 0)
+	return s, w.problems
+}
+
+var yamlLine = regexp.MustCompile(`line (\d+): (.*)`)
+
+func (s *source) syntaxProblem(err error) Problem {
+	p := Problem{File: s.file, Line: 1, Column: 1, Message: strings.TrimPrefix(err.Error(), "yaml: ")}
+	if found := yamlLine.FindStringSubmatch(err.Error()); found != nil {
+		p.Line, _ = strconv.Atoi(found[1])
+		p.Message = found[2]
+		if p.Line >= 1 && p.Line <= len(s.lines) {
+			text := s.lines[p.Line-1]
+			p.Column = len(text) - len(strings.TrimLeft(text, " \t")) + 1
+		}
+	}
+	p.Message = "not valid YAML: " + p.Message
+	return p
+}
+
+// sourceWalk notes the nodes of a document by path.
+type sourceWalk struct {
+	*source
+	count    int
+	problems Problems
+}
+
+func (w *sourceWalk) fail(n *yaml.Node, path, format string, args ...any) {
+	w.problems = append(w.problems, Problem{File: w.file, Line: n.Line, Column: n.Column, Path: path, Message: fmt.Sprintf(format, args...)})
+}
+
+func (w *sourceWalk) walk(path string, n *yaml.Node, depth int) {
+	w.count++
+	if w.count > maxNodes || depth > maxNodeDepth {
+		if w.count <= maxNodes+1 {
+			w.fail(n, path, "the file nests or repeats too much: at most %d values, %d deep", maxNodes, maxNodeDepth)
+			w.count = maxNodes + 2
+		}
+		return
+	}
+	n = follow(n)
+	w.nodes[path] = n
+	switch n.Kind {
+	case yaml.MappingNode:
+		w.walkMapping(path, n, depth)
+	case yaml.SequenceNode:
+		for i, item := range n.Content {
+			w.walk(path+"["+strconv.Itoa(i)+"]", item, depth+1)
+		}
+	}
+}
+
+func (w *sourceWalk) walkMapping(path string, n *yaml.Node, depth int) {
+	seen := map[string]int{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		if key.Kind != yaml.ScalarNode {
+			w.fail(key, path, "found a key that is not a plain word")
+			continue
+		}
+		if key.Tag == "!!merge" {
+			w.fail(key, path, "merge keys (<<) are not supported; repeat the values")
+			continue
+		}
+		at := join(path, key.Value)
+		if line, twice := seen[key.Value]; twice {
+			w.fail(key, at, "%q stands here and on line %d; keep one of them", key.Value, line)
+			continue
+		}
+		seen[key.Value] = key.Line
+		w.keys[at] = key
+		w.walk(at, value, depth+1)
+	}
+}
+
+// follow resolves an alias to the node that it stands for.
+func follow(n *yaml.Node) *yaml.Node {
+	for range maxNodeDepth {
+		if n.Kind != yaml.AliasNode {
+			return n
+		}
+		n = n.Alias
+	}
+	return n
+}
+
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+// locate turns a fault into a problem with a place: that of the value, else that
+// of the nearest thing around it.
+func (s *source) locate(f decision.Fault) Problem {
+	p := Problem{File: s.file, Line: 1, Column: 1, Path: f.Path, Message: f.Message}
+	for path := f.Path; ; path = parent(path) {
+		if n, ok := s.nodes[path]; ok && n.Line > 0 {
+			p.Line, p.Column = n.Line, n.Column
+			if path == f.Path && f.Column > 0 {
+				p.Line, p.Column = s.inside(n, f.Column)
+			}
+			return p
+		}
+		if path == "" {
+			return p
+		}
+	}
+}
+
+// parent cuts the last step off a path.
+func parent(path string) string {
+	if i := strings.LastIndexAny(path, ".["); i >= 0 {
+		return path[:i]
+	}
+	return ""
+}
+
+// inside finds the place of a column, counted from 1, of a string value.
+func (s *source) inside(n *yaml.Node, column int) (line, col int) {
+	switch n.Style & (yaml.LiteralStyle | yaml.FoldedStyle | yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle) {
+	case yaml.SingleQuotedStyle, yaml.DoubleQuotedStyle:
+		return n.Line, n.Column + column
+	case yaml.LiteralStyle, yaml.FoldedStyle:
+		return s.insideBlock(n, column)
+	}
+	return n.Line, n.Column + column - 1
+}
+
+// insideBlock counts through the lines of a block scalar: each ends in one
+// character, a line break or, when folded, a space.
+func (s *source) insideBlock(n *yaml.Node, column int) (int, int) {
+	left := column - 1
+	for line := n.Line; line < len(s.lines); line++ {
+		text := strings.TrimLeft(s.lines[line], " ")
+		length := utf8.RuneCountInString(text)
+		if left <= length {
+			return line + 1, len(s.lines[line]) - len(text) + left + 1
+		}
+		left -= length + 1
+	}
+	return n.Line, n.Column
+}
+
+// jsonOf returns the value at a path as JSON, with keys as they were written.
+func (s *source) jsonOf(path string) (json.RawMessage, error) {
+	n, ok := s.nodes[path]
+	if !ok || isNull(n) {
+		return nil, nil
+	}
+	value, err := plainValue(n)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(value)
+}
+
+func plainValue(n *yaml.Node) (any, error) {
+	n = follow(n)
+	switch n.Kind {
+	case yaml.MappingNode:
+		m := make(map[string]any, len(n.Content)/2)
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			v, err := plainValue(n.Content[i+1])
+			if err != nil {
+				return nil, err
+			}
+			m[n.Content[i].Value] = v
+		}
+		return m, nil
+	case yaml.SequenceNode:
+		list := make([]any, len(n.Content))
+		for i, item := range n.Content {
+			v, err := plainValue(item)
+			if err != nil {
+				return nil, err
+			}
+			list[i] = v
+		}
+		return list, nil
+	}
+	return scalarValue(n)
+}
+
+func scalarValue(n *yaml.Node) (any, error) {
+	if n.Tag == "!!timestamp" { // JSON has no times: a date stays the text that was written
+		return n.Value, nil
+	}
+	var v any
+	if err := n.Decode(&v); err != nil {
+		return nil, err
+	}
+	if f, ok := v.(float64); ok && (math.IsNaN(f) || math.IsInf(f, 0)) {
+		return nil, fmt.Errorf("found %s; expected a finite number", n.Value)
+	}
+	return v, nil
+}
