@@ -1,0 +1,285 @@
+package upstream
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// smallBody is the size up to which a request body of known length is collected
+// before the request is sent: one write, and nothing sent of a cut upload.
+const smallBody = 16 << 10
+
+// Options go with one exchange. All of them may be left out.
+type Options struct {
+	// Informational gets each 1xx answer but 100 and 101. The header is valid
+	// during the call only.
+	Informational func(status int, header *fasthttp.ResponseHeader)
+
+	// Interrupt must make a Read of the request body that waits for the client
+	// return with an error, soon and for good. It is called at most once, when the
+	// exchange is over before the body is. Without it the end of the exchange
+	// waits for the body's own time limit.
+	Interrupt func()
+}
+
+// exchange is one request and its answer on one connection.
+type exchange struct {
+	up     *Upstream
+	upload *upload // nil when the request went out in one piece
+}
+
+// end gives the connection back and reports whether the whole request was sent.
+func (x *exchange) end(c *conn, reuse bool) bool {
+	sent := x.upload == nil || x.upload.settle()
+	x.up.pool.release(c, reuse && sent)
+	return sent
+}
+
+// Do sends req, which Prepare has made, and parses the head of the answer straight
+// into resp. If the answer has a body, resp's body stream is a [*Body], which the
+// caller must close with resp.CloseBodyStream, or take over with [Body.Take];
+// otherwise the exchange is over and resp has no stream.
+//
+// The request body is read from body, framed as req's Content-Length or
+// Transfer-Encoding says. It may still be read after Do has returned, until the
+// answer's body has ended or is closed: an answer may come while the request is
+// being sent. When such an answer is an error, sending stops, and resp says
+// Connection: close.
+//
+// A GET, HEAD or OPTIONS without a body is sent once more, over a new connection,
+// if a connection that was used before closed without a byte of an answer. Nothing
+// else is ever sent twice. On error resp has no body, and the error is an [*Error].
+//
+// resp keeps the origin's Date only if fasthttp adds none by itself
+// (Server.NoDefaultDate); an answer without one gets the present time.
+func (u *Upstream) Do(req *fasthttp.Request, resp *fasthttp.Response, body io.Reader, opts Options) error {
+	s := u.acquireScratch()
+	defer u.releaseScratch(s)
+	length, err := u.buildRequest(s, req, body)
+	if err != nil {
+		return err
+	}
+	streamed := length != 0
+	head := req.Header.IsHead()
+	mayRetry := !streamed && req.Header.ContentLength() <= 0 &&
+		(req.Header.IsGet() || head || req.Header.IsOptions())
+	c, err := u.pool.acquire(false)
+	if err != nil {
+		return err
+	}
+	for {
+		x := exchange{up: u}
+		before := c.BytesRead()
+		if streamed {
+			x.upload = u.startUpload(c, s.request, body, length, opts.Interrupt)
+			err = nil
+		} else {
+			_, err = c.Write(s.request)
+		}
+		if err = x.receive(c, s, resp, head, opts, err); err == nil {
+			return nil
+		}
+		stale := mayRetry && c.reused && c.BytesRead() == before && isClosed(err)
+		x.end(c, false)
+		if !stale {
+			return x.blame(err)
+		}
+		mayRetry = false
+		if c, err = u.pool.acquire(true); err != nil {
+			return err
+		}
+	}
+}
+
+func isClosed(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Kind == Closed
+}
+
+// blame prefers the cause of a broken upload to its effect on the answer.
+func (x *exchange) blame(err error) error {
+	if x.upload != nil && x.upload.err != nil {
+		var e *Error
+		if errors.As(x.upload.err, &e) && e.Kind == Client {
+			return e
+		}
+	}
+	return err
+}
+
+// buildRequest writes the request's head into the scratch, and its body too if it
+// is small. It returns the length of the body still to be sent: 0 for none, -1 if
+// it is sent in chunks.
+func (u *Upstream) buildRequest(s *scratch, req *fasthttp.Request, body io.Reader) (int64, error) {
+	for _, c := range req.Header.RequestURI() {
+		if c <= ' ' || c == 0x7f {
+			return 0, &Error{Op: "address request", Kind: Client, Err: errMalformed("the target holds a space or control character")}
+		}
+	}
+	if u.host != "" {
+		req.Header.Set(fasthttp.HeaderHost, u.host)
+	}
+	s.request = req.Header.AppendBytes(s.request[:0])
+	length := int64(req.Header.ContentLength())
+	if length == 0 || length < -1 {
+		return 0, nil
+	}
+	if body == nil {
+		return 0, &Error{Op: "read request body", Kind: Client, Err: io.ErrUnexpectedEOF}
+	}
+	if length < 0 || length > smallBody {
+		return length, nil
+	}
+	start := len(s.request)
+	s.request = append(s.request, make([]byte, length)...)
+	if _, err := io.ReadFull(body, s.request[start:]); err != nil {
+		return 0, clientError(err)
+	}
+	return 0, nil
+}
+
+func clientError(err error) error {
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return &Error{Op: "read request body", Kind: Client, Err: err}
+}
+
+// receive reads heads up to the final one and puts that into resp. A request that
+// could not be written whole may have been answered all the same.
+func (x *exchange) receive(c *conn, s *scratch, resp *fasthttp.Response, headOnly bool, opts Options, sendErr error) error {
+	c.ReadIdle, c.InMessage = 0, true
+	for interim := 0; ; interim++ {
+		if err := x.readHead(c, s, sendErr); err != nil {
+			return err
+		}
+		reason, err := parseHead(c.head, &s.head)
+		if err != nil {
+			return fail("read answer", err)
+		}
+		if s.head.status >= 200 {
+			return x.accept(c, s, resp, reason, headOnly)
+		}
+		if err := x.inform(c, s, reason, interim, opts); err != nil {
+			return err
+		}
+	}
+}
+
+// readHead waits for a head for at most HeaderTimeout after the whole request is
+// sent.
+func (x *exchange) readHead(c *conn, s *scratch, sendErr error) error {
+	limit := x.up.cfg.HeaderTimeout
+	if sendErr != nil {
+		if isTimeout(sendErr) {
+			return fail("send request", sendErr)
+		}
+		limit = min(limit, time.Second)
+	}
+	if x.upload != nil {
+		x.upload.await()
+		if _, err := c.br.Peek(1); err != nil {
+			return fail("read answer", cutEOF(err))
+		}
+		x.upload.answer()
+	}
+	if err := c.Conn.SetReadDeadline(time.Now().Add(limit)); err != nil {
+		return fail("read answer", err)
+	}
+	var err error
+	if c.head, err = readHead(c.br, c.head); err == nil {
+		return nil
+	}
+	if sendErr != nil {
+		return fail("send request", sendErr)
+	}
+	return fail("read answer", cutEOF(err))
+}
+
+func cutEOF(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// inform handles an answer that is not the final one.
+func (x *exchange) inform(c *conn, s *scratch, reason []byte, interim int, opts Options) error {
+	switch {
+	case s.head.status == fasthttp.StatusSwitchingProtocols:
+		return fail("read answer", errMalformed("the origin switched protocols without being asked"))
+	case interim >= maxInterim:
+		return fail("read answer", errMalformed("too many 1xx answers"))
+	case s.head.status == fasthttp.StatusContinue || opts.Informational == nil:
+		return nil
+	}
+	var header fasthttp.ResponseHeader
+	header.DisableNormalizing()
+	header.SetNoDefaultContentType(true)
+	status := s.head.status
+	if err := x.parse(c, s, &header, reason, false); err != nil {
+		return err
+	}
+	opts.Informational(status, &header)
+	return nil
+}
+
+// parse lets fasthttp parse the checked and cleaned head: only so a Date is kept.
+func (x *exchange) parse(c *conn, s *scratch, header *fasthttp.ResponseHeader, reason []byte, keepLength bool) error {
+	s.clean = s.head.appendClean(s.clean[:0], c.head, reason, keepLength, x.up.now())
+	s.bytes.Reset(s.clean)
+	s.reader.Reset(&s.bytes)
+	if err := header.Read(s.reader); err != nil {
+		return &Error{Op: "read answer", Kind: Malformed, Err: errMalformed("the head cannot be parsed")}
+	}
+	header.ResetConnectionClose() // it is this hop's affair
+	return nil
+}
+
+// accept fills resp from the final head.
+func (x *exchange) accept(c *conn, s *scratch, resp *fasthttp.Response, reason []byte, headOnly bool) error {
+	h := &s.head
+	bodyless := headOnly || h.status == fasthttp.StatusNoContent || h.status == fasthttp.StatusNotModified
+	empty := bodyless || h.length == 0 && !h.chunked
+	resp.ResetBody()
+	resp.Header.DisableNormalizing()
+	resp.Header.SetNoDefaultContentType(true)
+	keepLength := headOnly && h.status != fasthttp.StatusNoContent || h.status == fasthttp.StatusNotModified
+	if err := x.parse(c, s, &resp.Header, reason, keepLength); err != nil {
+		return err
+	}
+	resp.SkipBody = headOnly
+	reuse := !h.close
+	stopped := x.upload != nil && h.status >= 400 && x.upload.stopEarly()
+	if stopped {
+		resp.Header.SetConnectionClose()
+	}
+	if empty {
+		if !bodyless {
+			resp.Header.SetContentLength(0)
+		}
+		if !x.end(c, reuse) {
+			resp.Header.SetConnectionClose()
+		}
+		return nil
+	}
+	b := &Body{exchange: *x, conn: c, reusable: reuse, header: &resp.Header}
+	size := -1
+	switch {
+	case h.chunked:
+		b.framing = byChunks
+		// Bad names are left out; trailers that are not announced still pass.
+		_ = resp.Header.AddTrailerBytes(h.trailer)
+	case h.length >= 0:
+		b.framing, b.left, size = byLength, h.length, int(h.length)
+	default:
+		b.framing, b.reusable = byClose, false
+		c.InMessage = false
+	}
+	c.ReadIdle = x.up.cfg.IdleTimeout
+	resp.SetBodyStream(b, size)
+	return nil
+}

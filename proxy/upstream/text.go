@@ -1,0 +1,107 @@
+package upstream
+
+import (
+	"bytes"
+	"iter"
+)
+
+// lower writes a header name in lower case into buf. A name that is too long to
+// be one that is looked for comes back empty.
+func lower(name []byte, buf *[longestKnown]byte) []byte {
+	if len(name) > len(buf) {
+		return nil
+	}
+	for i, c := range name {
+		if c >= 'A' && c <= 'Z' {
+			c |= 0x20
+		}
+		buf[i] = c
+	}
+	return buf[:len(name)]
+}
+
+func equalFold(b []byte, s string) bool {
+	if len(b) != len(s) {
+		return false
+	}
+	for i := range len(s) {
+		x, y := b[i], s[i]
+		if x >= 'A' && x <= 'Z' {
+			x |= 0x20
+		}
+		if y >= 'A' && y <= 'Z' {
+			y |= 0x20
+		}
+		if x != y {
+			return false
+		}
+	}
+	return true
+}
+
+func hasPrefixFold(b []byte, prefix string) bool {
+	return len(b) >= len(prefix) && equalFold(b[:len(prefix)], prefix)
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' }
+
+func trimSpace(b []byte) []byte {
+	for len(b) > 0 && isSpace(b[0]) {
+		b = b[1:]
+	}
+	for len(b) > 0 && isSpace(b[len(b)-1]) {
+		b = b[:len(b)-1]
+	}
+	return b
+}
+
+// validName reports whether name is a token of RFC 9110.
+func validName(name []byte) bool {
+	for _, c := range name {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		case bytes.IndexByte([]byte("!#$%&'*+-.^_`|~"), c) >= 0:
+		default:
+			return false
+		}
+	}
+	return len(name) > 0
+}
+
+// validValue reports whether a header value holds no control character but tabs.
+func validValue(value []byte) bool {
+	for _, c := range value {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// tokens yields the elements of a comma-separated list, empty ones left out.
+func tokens(list []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for len(list) > 0 {
+			item, rest, _ := bytes.Cut(list, []byte{','})
+			list = rest
+			if item = trimSpace(item); len(item) > 0 && !yield(item) {
+				return
+			}
+		}
+	}
+}
+
+// parseLength reads a Content-Length: digits only, below 2^62.
+func parseLength(value []byte) (int64, bool) {
+	if len(value) == 0 || len(value) > 19 {
+		return 0, false
+	}
+	n := int64(0)
+	for _, c := range value {
+		if c < '0' || c > '9' || n > (1<<62)/10 {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n, n < 1<<62
+}
