@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// worthPacking is the size in bytes below which packing a body gains nothing.
+const worthPacking = 512
+
 // view is what a template gets.
 type view struct {
 	Title   string
@@ -61,16 +64,18 @@ func (s *server) write(w http.ResponseWriter, r *http.Request, status int, conte
 	h := w.Header()
 	h.Set("Content-Type", contentType)
 	h.Add("Vary", "Accept-Encoding")
-	if !acceptsGzip(r) {
+	if len(body) < worthPacking || !acceptsGzip(r) {
 		w.WriteHeader(status)
 		_, _ = w.Write(body) // the client went away; nobody is left to tell
 		return
 	}
 	h.Set("Content-Encoding", "gzip")
 	w.WriteHeader(status)
-	z := gzip.NewWriter(w)
+	z := s.packers.Get().(*gzip.Writer)
+	z.Reset(w)
 	_, _ = z.Write(body)
 	_ = z.Close()
+	s.packers.Put(z)
 }
 
 // fail answers 500 and logs why.

@@ -24,6 +24,7 @@
 package shop
 
 import (
+	"compress/gzip"
 	"crypto/rand"
 	"crypto/sha256"
 	"embed"
@@ -32,6 +33,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -68,6 +70,7 @@ type server struct {
 	catalogue *catalogue
 	sessions  *sessions
 	orders    *orderNumbers
+	packers   sync.Pool // *gzip.Writer
 }
 
 // New builds the shop. The handler may be called concurrently.
@@ -89,6 +92,7 @@ func New(cfg Config) http.Handler {
 		pages:     newPages(fingerprint(stylesheet), fingerprint(script)),
 		sessions:  newSessions(),
 		orders:    &orderNumbers{random: cfg.Random},
+		packers:   sync.Pool{New: func() any { return gzip.NewWriter(io.Discard) }},
 	}
 
 	modified := cfg.Now().UTC().Truncate(time.Second)

@@ -17,8 +17,6 @@ import (
 	"testing"
 	"testing/iotest"
 	"time"
-
-	"golang.org/x/net/html"
 )
 
 // browser is a client with cookies that does not follow redirects by itself.
@@ -358,9 +356,6 @@ func TestEditablePlaces(t *testing.T) {
 	f := func(path string, ids ...string) {
 		t.Helper()
 		_, body := b.get(path)
-		if _, err := html.Parse(strings.NewReader(body)); err != nil {
-			t.Fatal(err)
-		}
 		for _, id := range ids {
 			if n := strings.Count(body, ` id="`+id+`"`); n != 1 {
 				t.Errorf("%s: #%s occurs %d times", path, id, n)
