@@ -26,7 +26,12 @@ const (
 // accepted, so that a replay of the log gives the same totals under any
 // configuration.
 type Event struct {
-	ID       string    `json:"id"` // message id; an event with an id seen before is not counted again
+	ID string `json:"id"` // message id; an event with an id seen before is not counted again
+
+	// Observed says that Sedge itself saw the event in traffic and made its id,
+	// so that nobody sends it again. The intake sets it.
+	Observed bool `json:"observed,omitempty"`
+
 	Type     Type      `json:"type"`
 	Name     string    `json:"name,omitempty"`
 	Visitor  string    `json:"visitor"`

@@ -1,0 +1,256 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sedge-proxy/sedge/decision"
+	"github.com/sedge-proxy/sedge/event"
+	"github.com/sedge-proxy/sedge/kpi"
+	"github.com/sedge-proxy/sedge/profile"
+)
+
+// IntakeConfig is how events are taken in.
+type IntakeConfig struct {
+	// RememberIDs is how many ids of accepted events are remembered, for at
+	// least 24 hours, to recognize an event that is sent again. When more come
+	// in that time, the oldest are forgotten. Default 1000000, about 40 MB.
+	RememberIDs int `mapstructure:"remember_ids"`
+}
+
+// Validate reports everything that is wrong with c.
+func (c IntakeConfig) Validate() decision.Faults {
+	var faults decision.Faults
+	if c.RememberIDs < 0 {
+		faults.Add("remember_ids", "expected a positive number, got %d", c.RememberIDs)
+	}
+	return faults
+}
+
+// rememberFor is the time in which an event that is sent again is recognized.
+const rememberFor = 24 * time.Hour
+
+// How full the queue of the log may be for an event to be taken. What is
+// acknowledged stops before conversions from traffic do, because its sender
+// will try again and traffic will not.
+const (
+	pageFill    = 0.5
+	triggerFill = 0.75
+	acceptFill  = 0.9
+)
+
+// Intake takes events in. Its methods may be called at any time from any
+// goroutine.
+type Intake struct {
+	log    *event.Log
+	live   *profile.Live
+	goals  func() *kpi.Goals
+	now    func() time.Time
+	logger *slog.Logger
+
+	// mu makes "seen before?" and "append" one step, so that of two equal events
+	// exactly one is appended and the other knows where.
+	mu   sync.Mutex
+	seen *memory
+
+	accepted, duplicates, recorded, busy, invalid     atomic.Int64
+	droppedPages, droppedTriggers, droppedConversions atomic.Int64
+	droppedOthers                                     atomic.Int64
+}
+
+// IntakeStats counts events since start.
+type IntakeStats struct {
+	Accepted   int64 // from the API, durable
+	Duplicates int64 // from the API, recognized as sent before
+	Recorded   int64 // from traffic, queued
+	Busy       int64 // from the API, refused for lack of room
+	Invalid    int64 // without a visitor or an id, or too large
+
+	// From traffic, dropped for lack of room.
+	DroppedPages, DroppedTriggers, DroppedConversions, DroppedOthers int64
+
+	Remembered int // ids
+}
+
+// ErrInvalid says that an event has no visitor or no id.
+var ErrInvalid = errors.New("event without visitor or id")
+
+// NewIntake returns an intake into log and live. goals returns the goals of the
+// configuration in force, nil for none. Ids of the last 24 hours are read back
+// from the log, which takes a while for a long one.
+func NewIntake(log *event.Log, live *profile.Live, goals func() *kpi.Goals, cfg IntakeConfig,
+	now func() time.Time, logger *slog.Logger) (*Intake, error) {
+	if err := cfg.Validate().Err(); err != nil {
+		return nil, fmt.Errorf("new intake: %w", err)
+	}
+	in := &Intake{log: log, live: live, goals: goals, now: now, logger: logger, seen: newMemory(cfg.RememberIDs, now())}
+	if err := in.recall(); err != nil {
+		return nil, fmt.Errorf("read ids of recent events: %w", err)
+	}
+	return in, nil
+}
+
+// recall fills the memory of ids from the end of the log.
+func (in *Intake) recall() error {
+	since := in.now().Add(-rememberFor)
+	_, err := in.log.Scan(in.log.Since(since, in.seen.capacity), func(payload []byte, end event.Offset) (bool, error) {
+		if id := event.PeekID(payload); id != "" {
+			in.seen.add(id, end, in.now())
+		}
+		return true, nil
+	})
+	return err
+}
+
+// Record takes an event that the proxy saw in traffic and returns at once. False
+// means that it was dropped for lack of room: page views first, then triggers
+// and deliveries (of all arms alike), conversions last. The id must be new. The
+// event belongs to the intake from here on.
+func (in *Intake) Record(e *event.Event) bool {
+	in.complete(e)
+	e.Observed = true
+	if e.ID == "" || e.Visitor == "" {
+		in.invalid.Add(1)
+		return false
+	}
+	in.goals().Resolve(e)
+	limit, dropped := in.priority(e)
+	if in.log.Fill() >= limit || in.live.Full() {
+		dropped.Add(1)
+		return false
+	}
+	end, err := in.log.Append(e)
+	switch {
+	case err == nil:
+	case errors.Is(err, event.ErrBusy), errors.Is(err, event.ErrClosed):
+		dropped.Add(1)
+		return false
+	default:
+		in.invalid.Add(1)
+		return false
+	}
+	in.recorded.Add(1)
+	in.live.Apply(e, end)
+	return true
+}
+
+// priority returns how full the queue may be for this event and where it is
+// counted when it is dropped.
+func (in *Intake) priority(e *event.Event) (limit float64, dropped *atomic.Int64) {
+	switch {
+	case len(e.Conversions) > 0 || e.Order != nil:
+		return 1, &in.droppedConversions
+	case e.Type == event.Page:
+		return pageFill, &in.droppedPages
+	case e.Type == event.Trigger || e.Type == event.Delivery:
+		return triggerFill, &in.droppedTriggers
+	}
+	return acceptFill, &in.droppedOthers
+}
+
+// complete fills in what every event has, in the form in which the log returns
+// it, so that memory and ledger see the same.
+func (in *Intake) complete(e *event.Event) {
+	if e.Received.IsZero() {
+		e.Received = in.now()
+	}
+	e.Received = e.Received.UTC().Round(0)
+	if e.Time.IsZero() {
+		e.Time = e.Received
+	}
+	e.Time = e.Time.UTC().Round(0)
+}
+
+// Accept takes events from the API and returns nil when all of them are durable
+// and show in the profiles. An event whose id was accepted before counts as
+// accepted, once that first one is durable. ErrBusy and any other error mean that
+// the sender should try again with the same ids; what was taken is not taken
+// twice. The events belong to the intake from here on.
+func (in *Intake) Accept(ctx context.Context, events []event.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	if err := in.log.Failure(); err != nil {
+		return fmt.Errorf("accept events: %w", err)
+	}
+	if in.log.Fill() >= acceptFill || in.live.Full() {
+		in.busy.Add(int64(len(events)))
+		return event.ErrBusy
+	}
+	var batch event.Batch
+	goals := in.goals()
+	for i := range events {
+		e := &events[i]
+		in.complete(e)
+		e.Observed = false
+		if e.ID == "" || e.Visitor == "" {
+			in.invalid.Add(1)
+			return ErrInvalid
+		}
+		goals.Resolve(e)
+		if err := batch.Add(e); err != nil {
+			in.invalid.Add(1)
+			return fmt.Errorf("accept events: %w", err)
+		}
+	}
+	fresh, ends, last, err := in.append(events, &batch)
+	if err != nil {
+		in.busy.Add(int64(len(events)))
+		return err
+	}
+	for i, index := range fresh {
+		in.live.Apply(&events[index], ends[i])
+	}
+	if err := in.log.Commit(ctx, last); err != nil {
+		return fmt.Errorf("accept events: %w", err)
+	}
+	in.accepted.Add(int64(len(fresh)))
+	in.duplicates.Add(int64(len(events) - len(fresh)))
+	return nil
+}
+
+// append queues the events that are new and returns their indexes, the offsets
+// behind them, and the offset behind all events, new and known.
+func (in *Intake) append(events []event.Event, batch *event.Batch) (fresh []int, ends []event.Offset, last event.Offset, err error) {
+	now := in.now()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	fresh = make([]int, 0, len(events))
+	for i := range events {
+		if end, known := in.seen.get(events[i].ID); known {
+			last = max(last, end)
+			continue
+		}
+		fresh = append(fresh, i)
+		in.seen.add(events[i].ID, 0, now) // for a second one in this batch
+	}
+	ends, err = in.log.AppendBatch(batch, fresh)
+	for i, index := range fresh {
+		if err != nil {
+			in.seen.remove(events[index].ID)
+			continue
+		}
+		in.seen.add(events[index].ID, ends[i], now)
+		last = max(last, ends[i])
+	}
+	return fresh, ends, last, err
+}
+
+// Stats counts what was taken in.
+func (in *Intake) Stats() IntakeStats {
+	in.mu.Lock()
+	remembered := in.seen.size()
+	in.mu.Unlock()
+	return IntakeStats{
+		Accepted: in.accepted.Load(), Duplicates: in.duplicates.Load(), Recorded: in.recorded.Load(),
+		Busy: in.busy.Load(), Invalid: in.invalid.Load(),
+		DroppedPages: in.droppedPages.Load(), DroppedTriggers: in.droppedTriggers.Load(),
+		DroppedConversions: in.droppedConversions.Load(), DroppedOthers: in.droppedOthers.Load(),
+		Remembered: remembered,
+	}
+}
