@@ -181,7 +181,7 @@ func (h *head) note(name, value []byte) error {
 			switch {
 			case equalFold(token, "close"):
 				h.close = true
-			case !equalFold(token, "keep-alive") && len(h.named) < 32:
+			case !equalFold(token, "keep-alive") && len(h.named) < maxNamed:
 				h.named = append(h.named, token)
 			}
 		}

@@ -22,7 +22,7 @@ type pool struct {
 	origin  origin
 	tls     *tls.Config
 	now     func() time.Time
-	dialer  *net.Dialer
+	connect func(ctx context.Context, network, address string) (net.Conn, error)
 	slots   chan struct{}
 	waiting chan struct{}
 
@@ -33,9 +33,9 @@ type pool struct {
 }
 
 func newPool(cfg *Config, o origin, settings *tls.Config, now func() time.Time) *pool {
+	dialer := &net.Dialer{KeepAlive: 30 * time.Second}
 	return &pool{
-		cfg: cfg, origin: o, tls: settings, now: now,
-		dialer:  &net.Dialer{Timeout: cfg.DialTimeout, KeepAlive: 30 * time.Second},
+		cfg: cfg, origin: o, tls: settings, now: now, connect: dialer.DialContext,
 		slots:   make(chan struct{}, cfg.MaxConns),
 		waiting: make(chan struct{}, cfg.MaxConns),
 	}
@@ -47,7 +47,9 @@ func (p *pool) acquire(fresh bool) (*conn, error) {
 	if err := p.takeSlot(); err != nil {
 		return nil, err
 	}
-	if !fresh {
+	if fresh {
+		p.makeRoom()
+	} else {
 		for c := p.pop(); c != nil; c = p.pop() {
 			if c.quiet() {
 				c.reused = true
@@ -62,6 +64,15 @@ func (p *pool) acquire(fresh bool) (*conn, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// makeRoom keeps a connection that is dialed beside idle ones within the limit.
+func (p *pool) makeRoom() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if over := len(p.idle) + len(p.slots) - p.cfg.MaxConns; over > 0 {
+		p.dropIdle(min(over, len(p.idle)))
+	}
 }
 
 func (p *pool) takeSlot() error {
@@ -125,7 +136,7 @@ func (p *pool) dial() (*conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), p.cfg.DialTimeout)
 	defer cancel()
-	nc, err := p.dialer.DialContext(ctx, "tcp", p.origin.address)
+	nc, err := p.connect(ctx, "tcp", p.origin.address)
 	if err != nil {
 		return nil, &Error{Op: "dial", Kind: dialKind(err), Err: err}
 	}

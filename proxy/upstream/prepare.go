@@ -38,6 +38,8 @@ type PrepareOptions struct {
 const (
 	ownPrefix = "Sedge-"
 	via       = "1.1 sedge"
+	// maxNamed is how many names of a Connection header are looked at.
+	maxNamed = 32
 )
 
 // Prepare makes out the request that the origin gets for the client's request in:
@@ -155,7 +157,7 @@ func (c *copier) noteConnection(name, value []byte) {
 		return
 	}
 	for token := range tokens(value) {
-		if len(c.named) < 32 {
+		if len(c.named) < maxNamed && !equalFold(token, "keep-alive") && !equalFold(token, "close") {
 			c.named = append(c.named, token)
 		}
 	}
@@ -311,7 +313,7 @@ func (c *copier) forwarded() {
 // the order of the others stay. Without a match it returns header itself.
 func stripCookies(header []byte, names []string) []byte {
 	var kept []byte
-	changed := false
+	changed, begun := false, false
 	for at := 0; at <= len(header); {
 		end := bytes.IndexByte(header[at:], ';')
 		if end < 0 {
@@ -319,20 +321,17 @@ func stripCookies(header []byte, names []string) []byte {
 		} else {
 			end += at
 		}
-		pair := header[at:end]
-		switch {
+		switch pair := header[at:end]; {
 		case isCookie(pair, names):
 			if !changed {
-				changed = true
-				kept = append(kept, header[:max(at-1, 0)]...)
+				changed, begun = true, at > 0
+				kept = append(make([]byte, 0, len(header)), header[:max(at-1, 0)]...)
 			}
-		case changed:
-			if len(kept) > 0 {
-				kept = append(kept, ';')
-			} else {
-				pair = trimSpace(pair)
-			}
-			kept = append(kept, pair...)
+		case !changed:
+		case begun:
+			kept = append(append(kept, ';'), pair...)
+		default:
+			kept, begun = append(kept, bytes.TrimLeft(pair, " \t")...), true
 		}
 		at = end + 1
 	}

@@ -3,6 +3,7 @@ package upstream
 import (
 	"bytes"
 	"iter"
+	"strings"
 )
 
 // lower writes a header name in lower case into buf. A name that is too long to
@@ -60,7 +61,7 @@ func validName(name []byte) bool {
 	for _, c := range name {
 		switch {
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
-		case bytes.IndexByte([]byte("!#$%&'*+-.^_`|~"), c) >= 0:
+		case strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
 		default:
 			return false
 		}
