@@ -1,0 +1,301 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// startTimeout bounds how long a node may take to be ready, also on a busy machine.
+const startTimeout = 60 * time.Second
+
+// node is a running sedge process.
+type node struct {
+	t       *testing.T
+	binary  string
+	args    []string
+	site    string // base URLs
+	origin  string // of the sample shop; "" for serve
+	admin   string
+	dataDir string
+
+	cmd    *exec.Cmd
+	output *output
+	ended  chan error // the process's end, once
+}
+
+// output collects what a process writes.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// startDemo runs `sedge demo` on free ports and waits until it is ready.
+func startDemo(t *testing.T, build func() (string, error), more ...string) *node {
+	t.Helper()
+	ports := freePorts(t, 3)
+	n := &node{t: t, site: "http://" + ports[0], origin: "http://" + ports[1], admin: "http://" + ports[2], dataDir: filepath.Join(t.TempDir(), "data")}
+	n.args = append([]string{"demo", "--listen", ports[0], "--origin-listen", ports[1], "--admin-listen", ports[2], "--data-dir", n.dataDir}, more...)
+	n.start(build)
+	return n
+}
+
+// startServe runs `sedge serve` with a configuration file and waits until it is ready.
+func startServe(t *testing.T, build func() (string, error), config string) *node {
+	t.Helper()
+	ports := freePorts(t, 2)
+	n := &node{t: t, site: "http://" + ports[0], admin: "http://" + ports[1], dataDir: filepath.Join(t.TempDir(), "data")}
+	n.args = []string{"serve", "-c", config, "--listen", ports[0], "--admin-listen", ports[1], "--data-dir", n.dataDir}
+	n.start(build)
+	return n
+}
+
+func (n *node) start(build func() (string, error)) {
+	n.t.Helper()
+	path, err := build()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.binary = path
+	n.output = &output{}
+	n.t.Cleanup(n.finish)
+	n.launch()
+}
+
+// launch starts the process, also again after its end, and waits until it is ready.
+func (n *node) launch() {
+	n.t.Helper()
+	n.cmd = exec.Command(n.binary, n.args...)
+	n.cmd.Stdout, n.cmd.Stderr = n.output, n.output
+	n.cmd.Env = append(os.Environ(), "NO_COLOR=1")
+	n.cmd.WaitDelay = 5 * time.Second // an orphan may hold the pipe
+	if err := n.cmd.Start(); err != nil {
+		n.t.Fatal(err)
+	}
+	n.ended = make(chan error, 1)
+	go func(cmd *exec.Cmd, ended chan error) { ended <- cmd.Wait() }(n.cmd, n.ended)
+	waitFor(n.t, startTimeout, "the node is ready", func() error {
+		select {
+		case err := <-n.ended:
+			n.ended <- err
+			n.t.Fatalf("sedge %s ended: %v\n%s", n.args[0], err, n.output)
+		default:
+		}
+		resp, err := http.Get(n.admin + "/readyz?verbose")
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			body, _ := io.ReadAll(resp.Body)
+			return fmt.Errorf("readyz: %s %s", resp.Status, body)
+		}
+		return nil
+	})
+}
+
+// finish ends the process in order, and shows its output if the test failed.
+func (n *node) finish() {
+	if n.cmd.ProcessState == nil {
+		_ = n.cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case err := <-n.ended:
+			if err != nil {
+				n.t.Errorf("sedge %s ended with %v", n.args[0], err)
+			}
+		case <-time.After(30 * time.Second):
+			n.t.Errorf("sedge %s does not end on SIGTERM", n.args[0])
+			_ = n.cmd.Process.Kill()
+			<-n.ended
+		}
+	}
+	out := n.output.String()
+	if strings.Contains(out, "DATA RACE") || strings.Contains(out, "panic:") || strings.Contains(out, `"msg":"panic"`) {
+		n.t.Errorf("sedge %s raced or panicked", n.args[0])
+	}
+	if n.t.Failed() {
+		n.t.Logf("output of sedge %s:\n%s", n.args[0], tail(out, 16<<10))
+	}
+}
+
+// kill ends the process at once, as a power cut would.
+func (n *node) kill() {
+	n.t.Helper()
+	if err := n.cmd.Process.Kill(); err != nil {
+		n.t.Fatal(err)
+	}
+	<-n.ended
+}
+
+// stop ends the process in order and returns how it ended.
+func (n *node) stop() error {
+	n.t.Helper()
+	if err := n.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		n.t.Fatal(err)
+	}
+	select {
+	case err := <-n.ended:
+		return err
+	case <-time.After(30 * time.Second):
+		return errors.New("still running 30 s after SIGTERM")
+	}
+}
+
+// token reads the admin token.
+func (n *node) token() string {
+	n.t.Helper()
+	body, err := os.ReadFile(filepath.Join(n.dataDir, "admin.token"))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return strings.TrimSpace(string(body))
+}
+
+// report asks the admin API for the report.
+func (n *node) report() report {
+	n.t.Helper()
+	req, err := http.NewRequest(http.MethodGet, n.admin+"/api/v1/report", nil)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+n.token())
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		n.t.Fatalf("report: %s %s %v", resp.Status, body, err)
+	}
+	var r report
+	if err := json.Unmarshal(body, &r); err != nil {
+		n.t.Fatalf("report: %v in %s", err, body)
+	}
+	return r
+}
+
+// run executes a command of the same binary and returns what it printed.
+func run(t *testing.T, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var out, errs bytes.Buffer
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err = cmd.Run()
+	return out.String(), errs.String(), err
+}
+
+// children returns the processes that the node started.
+func (n *node) children() []int {
+	n.t.Helper()
+	return childrenOf(n.t, n.cmd.Process.Pid)
+}
+
+func childrenOf(t *testing.T, parent int) []int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pids []int
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if state, ppid := processState(pid); ppid == parent && state != "Z" {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// processState returns the state letter and the parent of a process; "" if it is gone.
+func processState(pid int) (state string, parent int) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return "", 0
+	}
+	// pid (name) state ppid …; the name may hold spaces and parentheses.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 2 {
+		return "", 0
+	}
+	parent, _ = strconv.Atoi(fields[1])
+	return fields[0], parent
+}
+
+// waitFor polls until ok returns nil, and fails the test with its last error when
+// the time is over.
+func waitFor(t *testing.T, limit time.Duration, what string, ok func() error) {
+	t.Helper()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	deadline := time.After(limit)
+	for {
+		err := ok()
+		if err == nil {
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			t.Fatalf("waited %s until %s: %v", limit, what, err)
+		}
+	}
+}
+
+// freePorts returns addresses that nothing listens on.
+func freePorts(t *testing.T, count int) []string {
+	t.Helper()
+	addresses := make([]string, count)
+	for i := range addresses {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close() // after all are chosen, so that they differ
+		addresses[i] = l.Addr().String()
+	}
+	return addresses
+}
+
+// tail returns the last n bytes of a text.
+func tail(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return "…" + s[len(s)-n:]
+}
