@@ -1,0 +1,73 @@
+// Package rewrite changes HTML pages while they pass through.
+//
+// Edits are compiled once ([Compile]) and then applied to any number of pages by
+// pooled rewriters ([Program.NewRewriter]). A rewriter is an [io.Writer]: bytes go
+// in in chunks of any size and leave as soon as no edit can change them any more.
+// Bytes that no edit touches leave exactly as they came; nothing is parsed into a
+// tree and printed again.
+//
+// A page takes this way:
+//
+//   - the scanner finds tags, and knows where "<" is no tag: in comments, scripts,
+//     titles, CDATA and the other kinds of text that HTML has;
+//   - the open elements are kept on a stack that follows the rules of the HTML
+//     standard for implied and misplaced tags, so that "ul > li" means what it
+//     means in a browser, also where nobody wrote </li>;
+//   - each element is matched against all selectors at once: the parts of all
+//     selectors are looked up by id, class, attribute and element name, and what
+//     the ancestors matched is kept as bits beside the stack, so the cost depends
+//     neither on the number of selectors nor on the depth of the page;
+//   - the edits of a matched element are applied in their order.
+//
+// # Order of edits
+//
+// The edits of one element are applied in the order of the slice given to
+// [Compile], each as the DOM would do it after the one before:
+//
+//   - before: the later edit stands nearer to the element (A, B, element);
+//   - after: likewise (element, B, A);
+//   - prepend: the later edit stands first (B, A, content);
+//   - append: the later edit stands last (content, A, B);
+//   - set_inner drops what earlier edits put into the element; later prepends and
+//     appends go around the new content;
+//   - replace and remove take the element away with all that edits put into it,
+//     whatever their order; what before and after insert stays. Of several
+//     replacements the last one stands; a remove does not remove a replacement;
+//   - unwrap takes away the two tags; with replace or remove it has no effect;
+//   - attribute and class edits work on the tag that the edits before them left.
+//
+// Edits inside content that an outer edit takes away have no effect, and inserted
+// content is never matched. Matches are counted in all these cases.
+//
+// # What is an element
+//
+// Elements that the standard implies without a tag (html, head, body, tbody, tr,
+// colgroup) are there as ancestors, so "body > p" matches without a <body> tag,
+// but an edit never matches them themselves: there is no tag to work on. The
+// content of <template> is not part of the document and is not matched; nor is
+// that of <noscript>, which is text in a browser that runs scripts. A second
+// <html>, <head> or <body> and a form inside a form are no elements either.
+//
+// An element without an end tag ends where the standard ends it: before the tag
+// that implies its end, or at the end of the page. <body> and <html> end at their
+// end tags. If the page ends inside a comment, a script or another kind of raw
+// text, nothing can be inserted there any more, and nothing is.
+//
+// Known differences to a browser's tree, which a stream cannot avoid: formatting
+// elements closed in the wrong order (<b><p></b></p>) end at their end tag and are
+// not reopened, and table parts outside a table count as elements.
+//
+// # Character sets
+//
+// Inserted content is UTF-8 on a page in UTF-8. On a page in another character
+// set that extends ASCII, and as long as the character set is not known, its
+// characters beyond ASCII are written as numeric character references; inside
+// script and style, where references mean nothing, such content is left out.
+// See [Editable] and [Encoding].
+//
+// # Limits
+//
+// Where HTML cannot be understood within the limits, or means different things to
+// different browsers, the rest of the page passes through unchanged and
+// [Rewriter.Bailed] says why. A page's content never leads to an error.
+package rewrite

@@ -1,0 +1,118 @@
+package rewrite
+
+import (
+	"mime"
+	"strings"
+)
+
+// Encoding is what the rewriter has to know about a page's character set.
+type Encoding byte
+
+// The encodings.
+const (
+	EncodingUnknown    Encoding = iota // not said; the page may say it itself
+	EncodingUTF8                       // UTF-8
+	EncodingSingleByte                 // one byte per character, the first 128 as ASCII
+	EncodingOther                      // one that cannot be edited safely
+)
+
+// Editable reports whether a page with this Content-Type may be edited: HTML in
+// UTF-8, in a single-byte character set that extends ASCII (ASCII itself,
+// ISO-8859, Windows-125x, KOI8, Mac), or without a charset. XHTML is not: an
+// error in it would cost the whole page.
+func Editable(contentType string) bool {
+	kind, _, _ := strings.Cut(contentType, ";")
+	return strings.EqualFold(strings.TrimSpace(kind), "text/html") && EncodingOf(contentType) != EncodingOther
+}
+
+// EncodingOf returns the encoding that a Content-Type names.
+func EncodingOf(contentType string) Encoding {
+	_, parameters, found := strings.Cut(contentType, ";")
+	if !found || strings.TrimSpace(parameters) == "" {
+		return EncodingUnknown
+	}
+	if _, params, err := mime.ParseMediaType(contentType); err == nil {
+		return encodingByLabel(params["charset"])
+	}
+	// Not well-formed, as browsers accept it: take what follows "charset=".
+	at := strings.Index(strings.ToLower(parameters), "charset=")
+	if at < 0 {
+		return EncodingUnknown
+	}
+	label, _, _ := strings.Cut(parameters[at+len("charset="):], ";")
+	return encodingByLabel(strings.Trim(label, " \t\"'"))
+}
+
+// encodingByLabel knows the labels of https://encoding.spec.whatwg.org/#names-and-labels.
+func encodingByLabel(label string) Encoding {
+	label = strings.ToLower(strings.TrimSpace(label))
+	switch label {
+	case "":
+		return EncodingUnknown
+	case "utf-8", "utf8", "unicode-1-1-utf-8", "unicode11utf8", "unicode20utf8", "x-unicode20utf8":
+		return EncodingUTF8
+	case "ascii", "us-ascii", "ansi_x3.4-1968", "l1", "l2", "l3", "l4", "l5", "l6", "l9", "arabic", "cyrillic", "greek", "greek8", "hebrew", "logical", "visual",
+		"ecma-114", "ecma-118", "elot_928", "asmo-708", "sun_eu_greek", "ibm819", "ibm866", "866", "cp819", "cp866", "csibm866",
+		"koi", "koi8", "koi8-r", "koi8_r", "koi8-ru", "koi8-u", "cskoi8r", "mac", "macintosh", "csmacintosh", "x-mac-roman", "x-mac-cyrillic", "x-mac-ukrainian",
+		"tis-620", "dos-874":
+		return EncodingSingleByte
+	}
+	for _, prefix := range [...]string{"iso-8859-", "iso8859-", "iso_8859-", "iso8859", "csisolatin", "latin", "windows-125", "cp125", "x-cp125", "windows-874", "csiso88", "iso-ir-1"} {
+		if !strings.HasPrefix(label, prefix) {
+			continue
+		}
+		switch label { // iso-ir-149 is Korean
+		case "iso-ir-149":
+			return EncodingOther
+		}
+		return EncodingSingleByte
+	}
+	return EncodingOther
+}
+
+const byteOrderMark = "\xef\xbb\xbf"
+
+// byteOrderMark looks at the first bytes of the page.
+func (r *Rewriter) byteOrderMark() {
+	for i := 0; r.base+int64(i) < int64(len(byteOrderMark)) && i < len(r.chunk); i++ {
+		at, c := int(r.base)+i, r.chunk[i]
+		switch {
+		case at < 2 && (c == 0xfe || c == 0xff):
+			r.bail(BailedEncoding)
+			return
+		case c == byteOrderMark[at] && r.bom == at:
+			r.bom++
+		}
+	}
+	if r.bom == len(byteOrderMark) && r.base < int64(len(byteOrderMark)) {
+		r.encoding = EncodingUTF8
+	}
+}
+
+// metaEncoding takes the character set from the current tag, a meta, if it names one.
+func (r *Rewriter) metaEncoding() {
+	label := ""
+	if a := r.attribute("charset"); a != nil {
+		label = string(r.value(a))
+	} else if a := r.attribute("http-equiv"); a != nil && foldEqual(r.value(a), "content-type") {
+		if a := r.attribute("content"); a != nil {
+			content := strings.ToLower(string(r.value(a)))
+			if at := strings.Index(content, "charset="); at >= 0 {
+				label, _, _ = strings.Cut(content[at+len("charset="):], ";")
+				label = strings.Trim(label, " \t\"'")
+			}
+		}
+	}
+	if label == "" {
+		return
+	}
+	found := encodingByLabel(label)
+	if strings.HasPrefix(strings.ToLower(strings.TrimSpace(label)), "utf-16") {
+		found = EncodingUTF8 // as the standard has it: the tag could not be read otherwise
+	}
+	if found == EncodingOther {
+		r.bail(BailedEncoding)
+		return
+	}
+	r.encoding = found
+}

@@ -1,0 +1,26 @@
+package rewrite
+
+import "io"
+
+// checkMarkup refuses content that ends inside a tag or a comment: it would
+// swallow the page behind it.
+func checkMarkup(html string) error {
+	if html == "" {
+		return nil
+	}
+	p := newProgram()
+	(&compiler{p: p}).finish()
+	r := p.NewRewriter(io.Discard, Limits{Memory: 1 << 30, Encoding: EncodingUTF8})
+	if _, err := io.WriteString(r, html); err != nil {
+		return fieldError("html", "%v", err)
+	}
+	switch {
+	case r.holding && r.scan.kind != kindOpen:
+		return fieldError("html", "found an unfinished tag at the end of the content; close it with \">\" (in content for a script or style, use text)")
+	case r.scan.mode == inComment:
+		return fieldError("html", "found a comment that is not closed; close it with \"-->\"")
+	case r.scan.mode == inRaw || r.scan.mode == inScript:
+		return fieldError("html", "found <%s> without its end tag; add </%s>", r.scan.raw, r.scan.raw)
+	}
+	return nil
+}

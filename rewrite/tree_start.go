@@ -1,0 +1,480 @@
+package rewrite
+
+// This file follows the parts of the tree construction rules that decide which
+// elements a start tag closes and where its element stands
+// (https://html.spec.whatwg.org/multipage/parsing.html#tree-construction).
+
+// place says what a start tag does.
+type place struct {
+	name   tag
+	parent int   // index of the element's parent
+	flags  flags // of the element
+	none   bool  // the tag makes no element
+	leaf   bool  // the element has no content
+	raw    bool  // the element's content is text
+}
+
+// startTag handles the current token, a start tag.
+func (r *Rewriter) startTag() {
+	name := r.token[r.scan.nameStart:r.scan.nameEnd]
+	t := tag(r.program.tags.find(name))
+	if t < 0 {
+		t = r.pages.find(name, true)
+		if r.pages.size() > int(r.limits.Memory) {
+			r.bail(BailedMemory)
+			return
+		}
+	}
+	if len(r.stack) >= r.limits.Depth {
+		r.bail(BailedDepth)
+		return
+	}
+	where := r.place(t)
+	if where.none || r.bailed != NotBailed {
+		return
+	}
+	r.element(&where)
+}
+
+// element matches the element of the current start tag, applies its edits and
+// opens it.
+func (r *Rewriter) element(where *place) {
+	matched := false
+	if r.stack[where.parent].flags&inert == 0 {
+		r.count(where.name, where.parent)
+		matched = r.match(where.name, where.parent, true)
+		r.sibling(where.parent)
+	} else {
+		clear(r.seen.self)
+	}
+	if where.name == tagMeta && where.flags&foreign == 0 && r.encoding == EncodingUnknown {
+		r.metaEncoding()
+		if r.bailed != NotBailed {
+			return
+		}
+	}
+	if r.suppress > 0 {
+		where.flags |= hidden
+	}
+	applied := int32(-1)
+	if matched {
+		applied = r.apply(where)
+	}
+	if where.leaf {
+		if applied >= 0 {
+			r.endBehindWork(applied)
+			r.applied = r.applied[:r.works[applied].from]
+			r.works = r.works[:applied]
+		}
+		return
+	}
+	r.push(where.name, where.parent, where.flags)
+	r.top().work = applied
+	switch {
+	case where.raw:
+		r.openRaw(where.name)
+	case where.name == tagHead && r.stage == inHead && r.head == 0:
+		r.head = len(r.stack) - 1
+	}
+}
+
+// openRaw switches the scanner to the text that the element holds.
+func (r *Rewriter) openRaw(t tag) {
+	s := &r.scan
+	s.raw = tagInfos[t].name
+	switch t {
+	case tagScript:
+		s.mode, s.state, s.dash = inScript, scriptPlain, 0
+	case tagPlaintext:
+		s.mode = inPlain
+	default:
+		s.mode = inRaw
+	}
+}
+
+// place closes what the start tag of t closes and says where its element goes.
+func (r *Rewriter) place(t tag) place {
+	if e := r.top(); e.flags&foreign != 0 && r.staysForeign(e, t) {
+		return r.foreignPlace(t, e.flags&mathML)
+	}
+	if r.stage < inBody {
+		switch r.prelude(t) {
+		case tagIgnored:
+			return place{none: true}
+		case tagOpens:
+			return place{name: t, parent: len(r.stack) - 1}
+		}
+	}
+	if r.top().name == tagColgroup && t != tagCol && t != tagTemplate {
+		r.popTo(len(r.stack) - 1)
+	}
+	if t >= knownTags {
+		return place{name: t, parent: r.parentFor(t)}
+	}
+	return r.htmlPlace(t)
+}
+
+func (r *Rewriter) htmlPlace(t tag) place {
+	traits := tagInfos[t].traits
+	p := place{leaf: traits&isVoid != 0, raw: traits&isRaw != 0}
+	if p.raw && r.ambiguous(t) {
+		r.bail(BailedAmbiguous)
+		return p
+	}
+	if traits&isTablePart != 0 {
+		r.tablePart(t)
+	}
+	if traits&closesP != 0 {
+		r.startBlock(t)
+	}
+	switch t {
+	case tagHTML, tagHead, tagBody:
+		p.none = true
+	case tagFrameset:
+		p.none = r.stage != inFrameset
+	case tagForm:
+		inTemplate := r.open(tagTemplate) != 0
+		if p.none = r.form && !inTemplate; p.none {
+			return p
+		}
+		r.form = r.form || !inTemplate
+		p.leaf = r.inTable() // a form in a table is empty: its content moves out
+	default:
+		r.startInline(t)
+	}
+	switch t {
+	case tagImage:
+		t = tagImg
+	case tagSVG:
+		p.flags = foreign
+		p.leaf = r.scan.selfClosing
+	case tagMath:
+		p.flags = foreign | mathML
+		p.leaf = r.scan.selfClosing
+	case tagSelect:
+		if at := r.open(tagSelect); at != 0 && at > int(r.top().barrier) {
+			r.popTo(at)
+			p.none = true
+		}
+	}
+	p.name, p.parent = t, r.parentFor(t)
+	return p
+}
+
+// ambiguous reports whether browsers differ in whether the content of t is text:
+// in select, where older ones drop the tag, and beside frames.
+func (r *Rewriter) ambiguous(t tag) bool {
+	if r.stage == inFrameset {
+		return t != tagNoframes
+	}
+	at := r.open(tagSelect)
+	return at != 0 && at > r.open(tagTemplate) && t != tagScript && t != tagTextarea
+}
+
+// verdict is what the part of a page before the body says to a start tag.
+type verdict byte
+
+const (
+	tagGoesOn  verdict = iota // the rules of the body apply
+	tagOpens                  // it opens html, head, body or frameset
+	tagIgnored                // it makes no element
+)
+
+// prelude opens html, head and body where the tag of t implies them.
+func (r *Rewriter) prelude(t tag) verdict {
+	if r.stage == beforeHTML {
+		r.stage = beforeHead
+		if t == tagHTML {
+			return tagOpens
+		}
+		r.pushImplied(tagHTML)
+	}
+	if t == tagHTML {
+		return tagIgnored
+	}
+	if r.stage == beforeHead {
+		r.stage = inHead
+		if t == tagHead {
+			return tagOpens
+		}
+		r.pushImplied(tagHead)
+		r.head = len(r.stack) - 1
+	}
+	switch {
+	case t == tagHead:
+		return tagIgnored
+	case len(r.stack)-1 != r.head || t.is(isHeadPart): // in a template, or a part of head
+		return tagGoesOn
+	}
+	r.popTo(r.head)
+	switch t {
+	case tagBody:
+		r.stage = inBody
+		return tagOpens
+	case tagFrameset:
+		r.stage = inFrameset
+		return tagOpens
+	}
+	r.stage = inBody
+	r.pushImplied(tagBody)
+	return tagGoesOn
+}
+
+// startBlock closes what a block closes: an open p, and items before an item.
+func (r *Rewriter) startBlock(t tag) {
+	switch {
+	case t == tagTable && r.quirks:
+	case t == tagLI:
+		if hard := int(r.top().hard); r.isHTML(hard, tagLI) {
+			r.popTo(hard)
+		}
+		r.closeP()
+	case t == tagDD || t == tagDT:
+		if hard := int(r.top().hard); r.isHTML(hard, tagDD) || r.isHTML(hard, tagDT) {
+			r.popTo(hard)
+		}
+		r.closeP()
+	case t == tagForm && r.form && r.open(tagTemplate) == 0:
+	case t.isHeading():
+		r.closeP()
+		if e := r.top(); e.name.isHeading() && e.flags&foreign == 0 {
+			r.popTo(len(r.stack) - 1)
+		}
+	case t == tagHr:
+		r.closeP()
+		r.closeOptions(true)
+	default:
+		r.closeP()
+	}
+}
+
+// isHTML reports whether the element at an index is an HTML element of a name.
+func (r *Rewriter) isHTML(at int, name tag) bool {
+	return r.stack[at].name == name && r.stack[at].flags&foreign == 0
+}
+
+// closeP closes a p in button scope.
+func (r *Rewriter) closeP() {
+	if at := r.open(tagP); at > max(int(r.top().barrier), r.open(tagButton)) {
+		r.popTo(at)
+	}
+}
+
+// closeOptions closes an option that is the current element, and an optgroup.
+func (r *Rewriter) closeOptions(group bool) {
+	if r.isHTML(len(r.stack)-1, tagOption) {
+		r.popTo(len(r.stack) - 1)
+	}
+	if group && r.open(tagSelect) != 0 && r.isHTML(len(r.stack)-1, tagOptgroup) {
+		r.popTo(len(r.stack) - 1)
+	}
+}
+
+// startInline closes what start tags close that do not close a p.
+func (r *Rewriter) startInline(t tag) {
+	barrier := int(r.top().barrier)
+	switch t {
+	case tagA, tagNobr:
+		if at := r.open(t); at > barrier {
+			r.endFormatting(at, false)
+		}
+	case tagButton:
+		if at := r.open(tagButton); at > barrier {
+			r.popTo(at)
+		}
+	case tagOption:
+		r.closeOptions(false)
+	case tagOptgroup:
+		r.closeOptions(true)
+	case tagRB, tagRTC:
+		if r.open(tagRuby) > barrier {
+			r.closeImplied(tagNone)
+		}
+	case tagRP, tagRT:
+		if r.open(tagRuby) > barrier {
+			r.closeImplied(tagRTC)
+		}
+	case tagInput, tagKeygen, tagTextarea:
+		if at := r.open(tagSelect); at > barrier {
+			r.popTo(at)
+		}
+	case tagTable:
+		if r.inTable() {
+			r.popTo(r.open(tagTable))
+		}
+	}
+}
+
+// closeImplied closes current elements whose end tags are implied, but not one
+// named but.
+func (r *Rewriter) closeImplied(but tag) {
+	for {
+		e := r.top()
+		if e.flags&foreign != 0 || e.name == but || !e.name.is(isImplied) {
+			return
+		}
+		r.popTo(len(r.stack) - 1)
+	}
+}
+
+// endFormatting ends an a, b, … that is closed, perhaps in the wrong order: if
+// blocks inside it are still open they stay so.
+func (r *Rewriter) endFormatting(at int, byTag bool) {
+	switch {
+	case int(r.top().special) > at:
+		r.endInPlace(at, byTag)
+	case byTag:
+		r.closeAt(at)
+	default:
+		r.popTo(at)
+	}
+}
+
+// inTable reports whether the current element is a table or a part of one that
+// holds no content itself.
+func (r *Rewriter) inTable() bool {
+	e := r.top()
+	if e.flags&foreign != 0 {
+		return false
+	}
+	switch e.name {
+	case tagTable, tagTbody, tagThead, tagTfoot, tagTR:
+		return r.open(tagTable) > r.open(tagTemplate)
+	}
+	return false
+}
+
+// parentFor returns the index of the parent that an element of t gets: the
+// current element, or what is around the table if t may not stand in a table.
+func (r *Rewriter) parentFor(t tag) int {
+	top := len(r.stack) - 1
+	if !r.inTable() {
+		return top
+	}
+	switch t {
+	case tagScript, tagStyle, tagTemplate, tagForm:
+		return top
+	case tagInput:
+		if r.hiddenInput() {
+			return top
+		}
+	default:
+		if t.is(isTablePart) {
+			return top
+		}
+	}
+	return r.open(tagTable) - 1
+}
+
+func (r *Rewriter) hiddenInput() bool {
+	a := r.attribute("type")
+	return a != nil && foldEqual(r.value(a), "hidden")
+}
+
+// tablePart closes the parts of a table that end where t begins, and opens those
+// between the table and t that have no tag.
+func (r *Rewriter) tablePart(t tag) {
+	table := r.open(tagTable)
+	if table <= r.open(tagTemplate) {
+		return // a table part outside a table counts as an element
+	}
+	section := max(r.open(tagTbody), r.open(tagThead), r.open(tagTfoot))
+	switch t {
+	case tagTD, tagTH:
+		if row := r.open(tagTR); row > table && row > section {
+			r.popTo(row + 1)
+			return
+		}
+		r.openSection(table, section)
+		r.pushImplied(tagTR)
+	case tagTR:
+		r.openSection(table, section)
+	case tagCol:
+		if group := r.open(tagColgroup); group > table && group > section {
+			r.popTo(group + 1)
+			return
+		}
+		r.popTo(table + 1)
+		r.pushImplied(tagColgroup)
+	default:
+		r.popTo(table + 1)
+	}
+}
+
+// openSection goes back to the section of a table, or opens one.
+func (r *Rewriter) openSection(table, section int) {
+	if section > table {
+		r.popTo(section + 1)
+		return
+	}
+	r.popTo(table + 1)
+	r.pushImplied(tagTbody)
+}
+
+// staysForeign reports whether the tag of t, in the foreign element e, makes a
+// foreign element. If not, foreign elements that the tag ends are closed.
+func (r *Rewriter) staysForeign(e *element, t tag) bool {
+	switch {
+	case e.flags&htmlPoint != 0,
+		e.flags&textPoint != 0 && t != tagMglyph && t != tagMalignmark,
+		e.name == tagAnnotationXML && t == tagSVG:
+		return false
+	case t.is(isBreakout), t == tagFont && r.styledFont():
+		r.leaveForeign()
+		return false
+	}
+	return true
+}
+
+// leaveForeign closes foreign elements up to one that may hold HTML.
+func (r *Rewriter) leaveForeign() {
+	for r.top().flags&foreign != 0 && r.top().flags&(textPoint|htmlPoint) == 0 {
+		r.popTo(len(r.stack) - 1)
+	}
+}
+
+func (r *Rewriter) styledFont() bool {
+	return r.attribute("color") != nil || r.attribute("face") != nil || r.attribute("size") != nil
+}
+
+func (r *Rewriter) foreignPlace(t tag, math flags) place {
+	p := place{name: t, parent: len(r.stack) - 1, flags: foreign | math, leaf: r.scan.selfClosing}
+	switch t {
+	case tagMI, tagMO, tagMN, tagMS, tagMtext:
+		if math != 0 {
+			p.flags |= textPoint
+		}
+	case tagAnnotationXML:
+		if a := r.attribute("encoding"); math != 0 && a != nil {
+			if v := r.value(a); foldEqual(v, "text/html") || foldEqual(v, "application/xhtml+xml") {
+				p.flags |= htmlPoint
+			}
+		}
+	case tagForeignObject, tagDesc, tagTitle:
+		if math == 0 {
+			p.flags |= htmlPoint
+		}
+	}
+	return p
+}
+
+// attribute returns the current tag's first attribute of a name, nil if it has none.
+func (r *Rewriter) attribute(name string) *attr {
+	r.readAttrs()
+	for i := range r.scan.attrs {
+		if a := &r.scan.attrs[i]; foldEqual(r.token[a.name:a.nameEnd], name) {
+			return a
+		}
+	}
+	return nil
+}
+
+// readAttrs notes the current tag's attributes if the scan did not.
+func (r *Rewriter) readAttrs() {
+	if r.scan.record {
+		return
+	}
+	nameStart := r.scan.nameStart
+	r.scan.begin(nameStart, true)
+	r.scan.run(r.token, nameStart, 0)
+}
