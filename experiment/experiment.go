@@ -169,7 +169,7 @@ func normalized(path string, arms []Arm, faults *decision.Faults) []Arm {
 }
 
 func (x *Experiments) compileHoldouts(holdouts []Holdout, experiments map[string]bool, faults *decision.Faults) {
-	seen := make(map[[2]string]bool)
+	seen, shares := make(map[[2]string]bool), make(map[string]float64)
 	for i, h := range holdouts {
 		path := fmt.Sprintf("holdouts[%d]", i)
 		share := float64(h.Share)
@@ -181,7 +181,10 @@ func (x *Experiments) compileHoldouts(holdouts []Holdout, experiments map[string
 			faults.Add(path, "experience %q: expected one hold-out for an experience and segment", h.Experience)
 		case experiments[h.Experience]:
 			faults.Add(path, "experience %q has a hold-out and the name of an experiment: reports could not tell them apart", h.Experience)
+		case shares[h.Experience] != 0 && shares[h.Experience] != share:
+			faults.Add(path, "experience %q: expected the same share for all of its segments", h.Experience)
 		case share > 0:
+			shares[h.Experience] = share
 			x.holdouts = append(x.holdouts, holdout{h.Experience, h.Segment, holdoutSeed + h.Experience, share})
 		}
 		seen[key] = true

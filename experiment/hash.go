@@ -58,4 +58,3 @@ func bucketRanges(coverage float64, weights []float64) []bucketRange {
 	}
 	return ranges
 }
-

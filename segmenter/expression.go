@@ -162,4 +162,3 @@ func number(v any) (float64, bool) {
 	}
 	return 0, false
 }
-

@@ -34,29 +34,38 @@ type visitorFacts struct {
 // visitorField is one field of "visitor": its name, what of the profile it
 // reads, and its value for people.
 type visitorField struct {
-	name   string
-	digest func(p *decision.Profile, w *digest)
-	value  func(v *visitorFacts) any
-	since  func(p *decision.Profile) time.Time // of fields that time changes
+	name  string
+	reads func(p *decision.Profile) [2]int64
+	value func(v *visitorFacts) any
+	since func(p *decision.Profile) time.Time // of fields that time changes
 }
 
 var visitorFields = []visitorField{
-	{name: "page_views", digest: func(p *decision.Profile, w *digest) { w.int(p.PageViews) },
+	{name: "page_views", reads: func(p *decision.Profile) [2]int64 { return [2]int64{p.PageViews} },
 		value: func(v *visitorFacts) any { return v.PageViews }},
-	{name: "sessions", digest: func(p *decision.Profile, w *digest) { w.int(p.Sessions) },
+	{name: "sessions", reads: func(p *decision.Profile) [2]int64 { return [2]int64{p.Sessions} },
 		value: func(v *visitorFacts) any { return v.Sessions }},
-	{name: "orders", digest: func(p *decision.Profile, w *digest) { w.int(p.Orders) },
+	{name: "orders", reads: func(p *decision.Profile) [2]int64 { return [2]int64{p.Orders} },
 		value: func(v *visitorFacts) any { return v.Orders }},
-	{name: "revenue", digest: func(p *decision.Profile, w *digest) { w.int(int64(p.Revenue)) },
+	{name: "revenue", reads: func(p *decision.Profile) [2]int64 { return [2]int64{int64(p.Revenue)} },
 		value: func(v *visitorFacts) any { return v.Revenue }},
-	{name: "average_order", digest: func(p *decision.Profile, w *digest) { w.int(int64(p.Revenue)); w.int(p.Orders) },
+	{name: "average_order", reads: func(p *decision.Profile) [2]int64 { return [2]int64{int64(p.Revenue), p.Orders} },
 		value: func(v *visitorFacts) any { return v.AverageOrder }},
-	{name: "days_since_first_seen", digest: func(p *decision.Profile, w *digest) { w.time(p.FirstSeen) },
+	{name: "days_since_first_seen", reads: func(p *decision.Profile) [2]int64 { return moment(p.FirstSeen) },
 		value: func(v *visitorFacts) any { return v.DaysSinceFirstSeen }, since: firstSeen},
-	{name: "days_since_last_order", digest: func(p *decision.Profile, w *digest) { w.time(p.LastOrder) },
+	{name: "days_since_last_order", reads: func(p *decision.Profile) [2]int64 { return moment(p.LastOrder) },
 		value: func(v *visitorFacts) any { return v.DaysSinceLastOrder }, since: lastOrder},
-	{name: "new", digest: func(p *decision.Profile, w *digest) { w.bool(p.FirstSeen.IsZero()) },
+	{name: "new", reads: func(p *decision.Profile) [2]int64 { return truth(p.FirstSeen.IsZero()) },
 		value: func(v *visitorFacts) any { return v.New }},
+}
+
+func moment(t time.Time) [2]int64 { return [2]int64{t.Unix(), int64(t.Nanosecond())} }
+
+func truth(b bool) (n [2]int64) {
+	if b {
+		n[0] = 1
+	}
+	return n
 }
 
 func firstSeen(p *decision.Profile) time.Time { return p.FirstSeen }

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 	"unsafe"
 
 	"github.com/dgraph-io/ristretto/v2"
@@ -122,7 +121,9 @@ func (s *Scorer) profileDigest(p *decision.Profile) uint64 {
 	var d digest
 	d.hash.SetSeed(s.seed)
 	for _, i := range in.visitor {
-		visitorFields[i].digest(p, &d)
+		read := visitorFields[i].reads(p)
+		d.int(read[0])
+		d.int(read[1])
 	}
 	for _, name := range in.counts {
 		d.int(p.Counts[name])
@@ -150,19 +151,6 @@ func (d *digest) text(s string) {
 	d.hash.WriteString(s)
 }
 
-func (d *digest) bool(b bool) {
-	if b {
-		d.int(1)
-	} else {
-		d.int(0)
-	}
-}
-
-func (d *digest) time(t time.Time) {
-	d.int(t.Unix())
-	d.int(int64(t.Nanosecond()))
-}
-
 func (d *digest) trait(v any) {
 	switch v := v.(type) {
 	case nil:
@@ -175,7 +163,7 @@ func (d *digest) trait(v any) {
 		d.int(int64(math.Float64bits(v)))
 	case bool:
 		d.hash.WriteByte('b')
-		d.bool(v)
+		d.int(truth(v)[0])
 	default: // not a value of a profile; hashed by what it prints
 		d.hash.WriteByte('?')
 		d.text(fmt.Sprintf("%T %v", v, v))
@@ -185,7 +173,7 @@ func (d *digest) trait(v any) {
 // cost is the memory of an entry with all that hangs on it, and with its share
 // of the cache's own tables (ristretto adds 56 bytes for its item).
 func (e *entry) cost() int64 {
-	const tables = 128
+	const tables = 160
 	n := tables + int(unsafe.Sizeof(*e)) + int(unsafe.Sizeof(*e.result)) + len(e.visitor)
 	n += len(e.attributes) * int(unsafe.Sizeof(""))
 	for _, value := range e.attributes {

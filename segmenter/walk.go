@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/file"
 )
 
 // walker goes over a rule's tree before it is checked. It finds every input,
@@ -19,7 +20,19 @@ type walker struct {
 
 func (w *walker) fail(at ast.Node, format string, args ...any) {
 	if w.err == nil {
-		w.err = &ruleError{at.Location().From + 1, fmt.Sprintf(format, args...)}
+		w.err = &ruleError{start(at).From + 1, fmt.Sprintf(format, args...)}
+	}
+}
+
+// start is where a person sees a node begin; a member's own place is its dot.
+func start(n ast.Node) file.Location {
+	switch n := n.(type) {
+	case *ast.MemberNode:
+		return start(n.Node)
+	case *ast.CallNode:
+		return start(n.Callee)
+	default:
+		return n.Location()
 	}
 }
 

@@ -68,8 +68,11 @@ func IsBot(userAgent []byte) bool {
 		return true
 	}
 	userAgent = userAgent[:min(len(userAgent), maxUserAgent)]
-	for i := range userAgent {
-		for _, token := range botTokens[lower(userAgent[i])] {
+	for i := range len(userAgent) - 1 {
+		if !botTokens.pairs[pair(userAgent[i], userAgent[i+1])] {
+			continue
+		}
+		for _, token := range botTokens.first[lower(userAgent[i])] {
 			if hasPrefixFold(userAgent[i:], token) && !isPhone(userAgent[:i], token) {
 				return true
 			}
@@ -83,12 +86,23 @@ func isPhone(before []byte, token string) bool {
 	return token == "bot" && len(before) >= 2 && hasPrefixFold(before[len(before)-2:], "cu")
 }
 
-func indexTokens(tokens ...string) *[256][]string {
-	var index [256][]string
+// tokenIndex finds the tokens that may begin at a place: most places are ruled
+// out by their first two bytes.
+type tokenIndex struct {
+	pairs [1 << 10]bool
+	first [256][]string
+}
+
+// pair folds case, as the low five bits of a letter are those of its other case.
+func pair(a, b byte) int { return int(a&31)<<5 | int(b&31) }
+
+func indexTokens(tokens ...string) *tokenIndex {
+	index := new(tokenIndex)
 	for _, token := range tokens {
-		index[token[0]] = append(index[token[0]], token)
+		index.pairs[pair(token[0], token[1])] = true
+		index.first[token[0]] = append(index.first[token[0]], token)
 	}
-	return &index
+	return index
 }
 
 func hasFold(s []byte, token string) bool {

@@ -154,7 +154,7 @@ func interval(value, deviation, freedom float64) Estimate {
 	}
 	t := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: freedom}
 	half := t.Quantile(1-tail) * deviation
-	return Estimate{value, value - half, value + half, 2 * t.Survival(math.Abs(value) / deviation)}
+	return Estimate{value, value - half, value + half, 2 * t.Survival(math.Abs(value)/deviation)}
 }
 
 // SRM is the outcome of a sample-ratio check: did as many units come into each
@@ -174,8 +174,11 @@ const (
 
 // SampleRatio checks the units in each arm against the arms' weights (of any
 // sum) by Pearson's chi-square test over the arms with a weight. Units in an arm
-// without weight are a mismatch by themselves.
+// without weight are a mismatch by themselves. Lists of different lengths give NaN.
 func SampleRatio(units []int64, weights []float64) SRM {
+	if len(units) != len(weights) {
+		return SRM{ChiSquare: math.NaN(), P: math.NaN()}
+	}
 	total, weight, arms := 0.0, 0.0, 0
 	stray := false
 	for i, w := range weights {
