@@ -55,3 +55,12 @@ func build(name string, args ...string) (string, error) {
 	}
 	return path, nil
 }
+
+// rounds is how often a test that repeats something does so: n times, and fifty
+// times as often under SEDGE_SOAK=1.
+func rounds(n int) int {
+	if os.Getenv("SEDGE_SOAK") == "1" {
+		return 50 * n
+	}
+	return n
+}

@@ -81,7 +81,7 @@ func TestKilledPluginsCostNoPage(t *testing.T) {
 	}
 
 	l := startLoad(t, n, 4, origin)
-	for round := range 3 {
+	for round := range rounds(3) {
 		before := n.children()
 		for _, pid := range before {
 			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
