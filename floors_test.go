@@ -24,7 +24,7 @@ type room struct {
 var rooms = []room{
 	{path: "decision", floor: 0},
 	{path: "visitor", floor: 1, ours: []string{"decision"}},
-	{path: "visitor/attributes", floor: 1, ours: []string{"decision"}, theirs: []string{"github.com/mileusna/useragent"}},
+	{path: "visitor/attributes", floor: 1, ours: []string{"decision", "visitor"}, theirs: []string{"github.com/mileusna/useragent"}},
 	{path: "rewrite", floor: 1, ours: []string{"decision"}},
 	{path: "plugins", floor: 1, ours: []string{"decision"}},
 	{path: "event", floor: 1, ours: []string{"decision"}},
