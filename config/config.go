@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"strconv"
 
 	"github.com/sedge-proxy/sedge/dashboard"
@@ -36,13 +37,14 @@ import (
 // Config is a whole configuration. Load returns it complete and checked; nobody
 // changes it afterwards.
 type Config struct {
-	Server      Server              `mapstructure:"server"`
+	Server      proxy.Config        `mapstructure:"server"`
 	Admin       dashboard.Config    `mapstructure:"admin"`
 	Upstreams   []upstream.Config   `mapstructure:"upstreams"`
 	Routes      []proxy.Route       `mapstructure:"routes"`
 	Visitor     visitor.Config      `mapstructure:"visitor"`
 	Profile     profile.Config      `mapstructure:"profile"`
-	Segmenter   segmenter.Config    `mapstructure:",squash"` // segments, scores
+	Segments    []segmenter.Segment `mapstructure:"segments"`
+	Scores      []segmenter.Score   `mapstructure:"scores"`
 	Plugins     []host.Config       `mapstructure:"plugins"`
 	Experiences []plan.Experience   `mapstructure:"experiences"`
 	Experiments []experiment.Config `mapstructure:"experiments"`
@@ -53,60 +55,69 @@ type Config struct {
 	source *source
 }
 
-// Server are the settings of the site's listener and of the node as a whole.
-type Server struct {
-	proxy.Config `mapstructure:",squash"`
-
-	// DataDir keeps profiles, events and keys.
-	DataDir string `mapstructure:"data_dir"`
-}
-
 const defaultDataDir = "./sedge-data"
 
-// Load reads and checks a configuration file. Overrides are values by their path in
-// the file, from flags; the environment (SEDGE_SERVER_LISTEN for server.listen)
-// stands between them and the file. Everything that is wrong with the file comes
-// back as [Problems].
-func Load(file string, overrides map[string]string) (*Config, error) {
+// Options are what a reading needs besides the file.
+type Options struct {
+	// Overrides are values by their path in the file, from flags. The environment
+	// (SEDGE_SERVER_LISTEN for server.listen) stands between them and the file.
+	Overrides map[string]string
+
+	// Builtins are the names of the plugins that ship with Sedge.
+	Builtins []string
+}
+
+// Load reads and checks a configuration file. Everything that is wrong with the
+// file comes back as [Problems].
+func Load(file string, o Options) (*Config, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	return Parse(file, text, overrides)
+	return Parse(file, text, o)
 }
 
 // Parse is Load for a text that stands in no file; file names it in problems.
-func Parse(file string, text []byte, overrides map[string]string) (*Config, error) {
+func Parse(file string, text []byte, o Options) (*Config, error) {
 	source, problems := parseSource(file, text)
 	if len(problems) > 0 {
 		return nil, problems.err()
 	}
-	if problems := checkShape(source, reflect.TypeFor[Config]()); len(problems) > 0 {
+	problems = checkShape(source, reflect.TypeFor[Config]())
+	cfg := &Config{
+		Server: proxy.Config{DataDir: defaultDataDir},
+		Admin:  dashboard.DefaultConfig(),
+		Events: event.Defaults(),
+		source: source,
+	}
+	if err := decode(source, cfg, o.Overrides); err != nil {
+		return nil, err
+	}
+	problems = append(problems, cfg.fillFreeform()...)
+	cfg.addContentPlugin()
+	for _, fault := range cfg.validate(o.Builtins) {
+		if !source.doubtful(fault.Path) {
+			problems = append(problems, source.locate(fault))
+		}
+	}
+	if len(problems) > 0 {
 		return nil, problems.err()
-	}
-	cfg := &Config{source: source}
-	if err := decode(source, cfg, overrides); err != nil {
-		return nil, err
-	}
-	if cfg.Server.DataDir == "" {
-		cfg.Server.DataDir = defaultDataDir
-	}
-	if cfg.Admin.Listen == "" {
-		cfg.Admin.Listen = dashboard.DefaultConfig().Listen
-	}
-	if err := cfg.fillFreeform(); err != nil {
-		return nil, err
-	}
-	if faults := cfg.validate(); len(faults) > 0 {
-		return nil, cfg.Problems(faults)
 	}
 	return cfg, nil
 }
 
+// addContentPlugin lists the plugin that an experience's edits are shorthand for.
+func (c *Config) addContentPlugin() {
+	listed := slices.ContainsFunc(c.Plugins, func(p host.Config) bool { return p.Name == plan.Content })
+	used := slices.ContainsFunc(c.Experiences, func(e plan.Experience) bool { return len(e.Edits) > 0 })
+	if used && !listed {
+		c.Plugins = append(c.Plugins, host.Config{Name: plan.Content})
+	}
+}
+
 // fillFreeform takes the free-form blocks from the YAML nodes, where their keys
 // still are as they were written.
-func (c *Config) fillFreeform() error {
-	var problems Problems
+func (c *Config) fillFreeform() (problems Problems) {
 	for i := range c.Experiences {
 		path := "experiences[" + strconv.Itoa(i) + "].settings"
 		settings, err := c.source.jsonOf(path)
@@ -115,7 +126,7 @@ func (c *Config) fillFreeform() error {
 		}
 		c.Experiences[i].Settings = settings
 	}
-	return problems.err()
+	return problems
 }
 
 // Problems gives faults of this configuration their places in the file.
@@ -125,6 +136,11 @@ func (c *Config) Problems(faults decision.Faults) Problems {
 		problems[i] = c.source.locate(fault)
 	}
 	return problems.sorted()
+}
+
+// Rules are the segments and scores as the segmenter takes them.
+func (c *Config) Rules() segmenter.Config {
+	return segmenter.Config{Segments: c.Segments, Scores: c.Scores}
 }
 
 // File is the name of the file that was read.

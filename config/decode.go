@@ -57,7 +57,7 @@ func fileTree(s *source, t reflect.Type) (map[string]any, error) {
 	if s.root == nil {
 		return map[string]any{}, nil
 	}
-	value, err := typedValue(s.root, t)
+	value, err := s.typedValue("", s.root, t)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration %q: %w", s.file, err)
 	}
@@ -66,8 +66,8 @@ func fileTree(s *source, t reflect.Type) (map[string]any, error) {
 }
 
 // typedValue is plainValue without the blocks that the type holds as free form,
-// and without empty values, which mean the default.
-func typedValue(n *yaml.Node, t reflect.Type) (any, error) {
+// without empty values, which mean the default, and without misshapen ones.
+func (s *source) typedValue(path string, n *yaml.Node, t reflect.Type) (any, error) {
 	n = follow(n)
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -78,10 +78,11 @@ func typedValue(n *yaml.Node, t reflect.Type) (any, error) {
 		block := map[string]any{}
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			key, value := n.Content[i].Value, n.Content[i+1]
-			if fields[key] == nil || isNull(follow(value)) {
+			at := join(path, key)
+			if fields[key] == nil || isNull(follow(value)) || s.misshapen[at] {
 				continue
 			}
-			v, err := typedValue(value, fields[key])
+			v, err := s.typedValue(at, value, fields[key])
 			if err != nil {
 				return nil, err
 			}
@@ -91,7 +92,15 @@ func typedValue(n *yaml.Node, t reflect.Type) (any, error) {
 	case n.Kind == yaml.SequenceNode && t.Kind() == reflect.Slice:
 		list := make([]any, len(n.Content))
 		for i, item := range n.Content {
-			v, err := typedValue(item, t.Elem())
+			at := path + "[" + strconv.Itoa(i) + "]"
+			list[i] = map[string]any{} // keeps the places of the others
+			if s.misshapen[at] {
+				if t.Elem().Kind() != reflect.Struct {
+					list[i] = reflect.Zero(t.Elem()).Interface()
+				}
+				continue
+			}
+			v, err := s.typedValue(at, item, t.Elem())
 			if err != nil {
 				return nil, err
 			}
@@ -121,7 +130,7 @@ func scalarKeys(prefix string, t reflect.Type) []string {
 		switch field.Kind() {
 		case reflect.Struct:
 			keys = append(keys, scalarKeys(key, field)...)
-		case reflect.Slice, reflect.Pointer:
+		case reflect.Slice:
 		default:
 			keys = append(keys, key)
 		}

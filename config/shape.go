@@ -27,7 +27,8 @@ func freeformKey(field reflect.StructField) string { return strings.ToLower(fiel
 
 // checkShape compares the file with the Go types that it fills: unknown keys and
 // values of the wrong kind, all of them, each with its place. The decoder that
-// runs afterwards would stop at the first and know no place.
+// runs afterwards would stop at the first and know no place; it leaves out what is
+// wrong here, so that the rest of the file can be checked all the same.
 func checkShape(s *source, into reflect.Type) Problems {
 	if s.root == nil {
 		return nil
@@ -43,6 +44,7 @@ type shapeCheck struct {
 }
 
 func (c *shapeCheck) fail(n *yaml.Node, path, format string, args ...any) {
+	c.misshapen[path] = true
 	c.problems = append(c.problems, Problem{File: c.file, Line: n.Line, Column: n.Column, Path: path, Message: fmt.Sprintf(format, args...)})
 }
 

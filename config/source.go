@@ -32,6 +32,24 @@ type source struct {
 	root   *yaml.Node            // the mapping at the top; nil for an empty file
 	nodes  map[string]*yaml.Node // value by path, as in "segments[2].when"
 	keys   map[string]*yaml.Node // key by path of its value
+
+	misshapen map[string]bool // paths of values that do not fit their type
+}
+
+// doubtful reports that a misshapen value lies at the path, above or below it: what
+// is wrong there may only follow from that.
+func (s *source) doubtful(path string) bool {
+	for bad := range s.misshapen {
+		if path == bad || below(bad, path) || below(path, bad) {
+			return true
+		}
+	}
+	return false
+}
+
+func below(path, top string) bool {
+	rest, ok := strings.CutPrefix(path, top)
+	return ok && rest != "" && (top == "" || rest[0] == '.' || rest[0] == '[')
 }
 
 // parseSource reads the YAML text and notes where each value stands.
@@ -42,6 +60,8 @@ func parseSource(file string, text []byte) (*source, Problems) {
 		lines:  strings.Split(string(text), "\n"),
 		nodes:  map[string]*yaml.Node{},
 		keys:   map[string]*yaml.Node{},
+
+		misshapen: map[string]bool{},
 	}
 	if len(text) > maxFileSize {
 		return s, Problems{{File: file, Line: 1, Column: 1, Message: fmt.Sprintf("file has %d bytes; at most %d are read", len(text), maxFileSize)}}

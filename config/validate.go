@@ -8,17 +8,16 @@ import (
 	"github.com/sedge-proxy/sedge/decision"
 	"github.com/sedge-proxy/sedge/experiment"
 	"github.com/sedge-proxy/sedge/kpi"
+	"github.com/sedge-proxy/sedge/plugins/host"
+	"github.com/sedge-proxy/sedge/plugins/plan"
 	"github.com/sedge-proxy/sedge/rewrite"
 	"github.com/sedge-proxy/sedge/segmenter"
 )
 
-// maxNamed bounds each list of named things, so that reports and metrics stay finite.
-const maxNamed = 1000
-
 // validate collects what is wrong: each package speaks for its own part.
-func (c *Config) validate() decision.Faults {
+func (c *Config) validate(builtins []string) decision.Faults {
 	var faults decision.Faults
-	faults.Under("server", c.Server.Config.Validate())
+	faults.Under("server", c.Server.Validate())
 	faults.Under("admin", c.Admin.Validate())
 	faults.Under("visitor", c.Visitor.Validate())
 	faults.Under("profile", c.Profile.Validate())
@@ -30,13 +29,9 @@ func (c *Config) validate() decision.Faults {
 	for i := range c.Routes {
 		faults.Under(at("routes", i), c.Routes[i].Validate())
 	}
-	for i := range c.Plugins {
-		faults.Under(at("plugins", i), c.Plugins[i].Validate())
-	}
-	for i := range c.Experiences {
-		faults.Under(at("experiences", i), c.Experiences[i].Validate())
-	}
-	_, segmentFaults := segmenter.Compile(c.Segmenter)
+	faults.Under("plugins", host.Validate(c.Plugins, builtins))
+	faults.Under("experiences", plan.Validate(c.Experiences))
+	_, segmentFaults := segmenter.Compile(c.Rules())
 	faults = append(faults, segmentFaults...)
 	_, experimentFaults := experiment.Compile(c.Experiments, nil)
 	faults.Under("experiments", experimentFaults)
@@ -61,14 +56,9 @@ func (c *Config) validateNames(faults *decision.Faults) {
 	}
 	unique(faults, "upstreams", len(c.Upstreams), func(i int) string { return c.Upstreams[i].Name })
 	unique(faults, "routes", len(c.Routes), func(i int) string { return c.Routes[i].Name })
-	unique(faults, "plugins", len(c.Plugins), func(i int) string { return c.Plugins[i].Name })
-	unique(faults, "experiences", len(c.Experiences), func(i int) string { return c.Experiences[i].Name })
 }
 
 func unique(faults *decision.Faults, list string, n int, name func(int) string) {
-	if n > maxNamed {
-		faults.Add(list, "found %d entries; at most %d are possible", n, maxNamed)
-	}
 	first := map[string]int{}
 	for i := range n {
 		if name(i) == "" {
@@ -86,7 +76,7 @@ func unique(faults *decision.Faults, list string, n int, name func(int) string) 
 // validateReferences checks that what one block names exists in another.
 func (c *Config) validateReferences(faults *decision.Faults) {
 	upstreams := names(len(c.Upstreams), func(i int) string { return c.Upstreams[i].Name })
-	segments := names(len(c.Segmenter.Segments), func(i int) string { return c.Segmenter.Segments[i].Name })
+	segments := names(len(c.Segments), func(i int) string { return c.Segments[i].Name })
 	plugins := names(len(c.Plugins), func(i int) string { return c.Plugins[i].Name })
 	experiences := names(len(c.Experiences), func(i int) string { return c.Experiences[i].Name })
 
@@ -129,7 +119,7 @@ func (c *Config) validateArm(faults *decision.Faults, path, name, arm string) {
 		}
 		arms := names(len(x.Arms), func(i int) string { return x.Arms[i].Name })
 		if arm != "" {
-			refer(faults, path+".arm", "arm of experiment "+strconv.Quote(name), arm, arms)
+			refer(faults, path+".arm", "arm", arm, arms)
 		}
 		return
 	}

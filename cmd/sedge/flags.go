@@ -73,7 +73,11 @@ func (f *nodeFlags) load() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return config.Load(path, f.overrides())
+	return loadConfig(path, f.overrides())
+}
+
+func loadConfig(path string, overrides map[string]string) (*config.Config, error) {
+	return config.Load(path, config.Options{Overrides: overrides, Builtins: sortedKeys(builtinPlugins())})
 }
 
 // logFlags choose how a node logs.
@@ -128,7 +132,7 @@ func (f *adminFlags) register(cmd *cobra.Command) {
 func (f *adminFlags) locate() (base, dataDir string, err error) {
 	address, dataDir := "127.0.0.1:8090", demoDataDir()
 	if path, err := f.path(); err == nil && (f.admin == "" || f.dataDir == "") {
-		cfg, err := config.Load(path, f.overrides())
+		cfg, err := loadConfig(path, f.overrides())
 		if err != nil {
 			return "", "", err
 		}

@@ -1,0 +1,284 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sedge-proxy/sedge/config"
+	"github.com/sedge-proxy/sedge/decision"
+	"github.com/sedge-proxy/sedge/experiment"
+	"github.com/sedge-proxy/sedge/kpi"
+	"github.com/sedge-proxy/sedge/plugins"
+	"github.com/sedge-proxy/sedge/plugins/host"
+	"github.com/sedge-proxy/sedge/plugins/plan"
+	"github.com/sedge-proxy/sedge/proxy"
+	"github.com/sedge-proxy/sedge/rewrite"
+	"github.com/sedge-proxy/sedge/segmenter"
+	"github.com/sedge-proxy/sedge/visitor"
+	"github.com/sedge-proxy/sedge/visitor/attributes"
+)
+
+// generation is everything that one reading of the configuration was compiled to.
+type generation struct {
+	number      uint64
+	cfg         *config.Config
+	scorer      *segmenter.Scorer
+	experiments *experiment.Experiments
+	planner     *plan.Planner
+	attributes  *attributes.Extractor
+	goals       *kpi.Goals
+	bound       *boundExperiences
+}
+
+// compile makes a generation of a configuration. Plugins are reconciled and
+// configured; everything else is compiled. Nothing is in use yet.
+func (n *node) compile(ctx context.Context, cfg *config.Config, number uint64) (*generation, error) {
+	rules, faults := segmenter.Compile(cfg.Rules())
+	holdouts, holdoutPaths := holdoutsOf(cfg.Experiences)
+	experiments, experimentFaults := experiment.Compile(cfg.Experiments, holdouts)
+	placeExperimentFaults(&faults, experimentFaults, holdoutPaths)
+	goals, goalFaults := kpi.CompileGoals(cfg.Goals)
+	faults.Under("goals", goalFaults)
+	if len(faults) > 0 {
+		return nil, cfg.Problems(faults)
+	}
+	bound, err := bindExperiences(ctx, cfg, n.plugins)
+	if err != nil {
+		return nil, err
+	}
+	g := &generation{number: number, cfg: cfg, experiments: experiments, goals: goals, bound: bound}
+	if g.planner, g.attributes, err = planPages(ctx, cfg, bound, rules, n.now, n.logger); err != nil {
+		bound.release()
+		return nil, err
+	}
+	if g.scorer, err = segmenter.NewScorer(rules, cfg.Rules(), number); err != nil {
+		g.planner.Close()
+		bound.release()
+		return nil, fmt.Errorf("make the segmenter: %w", err)
+	}
+	return g, nil
+}
+
+// planPages compiles the planner, and the attributes that it and the rules read.
+// Answers that depend on nothing are asked for now, so that a wrong one shows at
+// load.
+func planPages(ctx context.Context, cfg *config.Config, bound *boundExperiences, rules *segmenter.Rules, now func() time.Time, logger *slog.Logger) (*plan.Planner, *attributes.Extractor, error) {
+	extractor, faults := attributes.Compile(union(rules.RequestInputs(), plan.Attributes(bound.experiences)))
+	if len(faults) > 0 {
+		return nil, nil, fmt.Errorf("compile request attributes: %w", faults)
+	}
+	arms := map[string][]string{}
+	for _, x := range cfg.Experiments {
+		for _, arm := range x.Arms {
+			arms[x.Name] = append(arms[x.Name], arm.Name)
+		}
+	}
+	planner, err := plan.Compile(bound.experiences, extractor.Names(), rewrite.Check, plan.Config{Arms: arms}, now, logger)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, configureTimeout)
+		defer cancel()
+		if err = planner.Prime(ctx); err == nil {
+			return planner, extractor, nil
+		}
+		planner.Close()
+	}
+	if errors.As(err, &faults) {
+		return nil, nil, cfg.Problems(bound.place(faults))
+	}
+	return nil, nil, err
+}
+
+// site plugs a generation's engines into the proxy.
+func (n *node) site(g *generation) (*proxy.Site, error) {
+	upstreams, err := n.upstreams.take(g.cfg.Upstreams)
+	if err != nil {
+		return nil, err
+	}
+	return proxy.NewSite(proxy.SiteOptions{
+		Generation:  g.number,
+		Routes:      g.cfg.Routes,
+		Upstreams:   upstreams,
+		Cookie:      visitor.NewCookie(g.cfg.Visitor),
+		Signer:      n.signer,
+		Attributes:  g.attributes,
+		Profiles:    n.live,
+		Segmenter:   g.scorer,
+		Experiments: g.experiments,
+		Planner:     g.planner,
+		Recorder:    n.intake,
+		Release: func() {
+			g.release()
+			n.upstreams.give(g.cfg.Upstreams)
+		},
+	})
+}
+
+// release lets go what belongs to the generation alone.
+func (g *generation) release() {
+	g.planner.Close()
+	g.bound.release()
+	g.scorer.Close()
+}
+
+// holdoutsOf lists the experiences with a hold-out for each of their segments, and
+// the paths of their shares.
+func holdoutsOf(experiences []plan.Experience) (holdouts []experiment.Holdout, paths []string) {
+	for i, e := range experiences {
+		if e.Holdout == 0 || e.Disabled {
+			continue
+		}
+		for _, segment := range segmentsOf(e) {
+			holdouts = append(holdouts, experiment.Holdout{Experience: e.Name, Segment: segment, Share: e.Holdout})
+			paths = append(paths, "experiences["+strconv.Itoa(i)+"].holdout")
+		}
+	}
+	return holdouts, paths
+}
+
+func segmentsOf(e plan.Experience) []string {
+	if len(e.Segments) > 0 {
+		return e.Segments
+	}
+	return []string{e.Segment}
+}
+
+// placeExperimentFaults sorts the faults of experiments and of hold-outs to where
+// they stand in the file.
+func placeExperimentFaults(faults *decision.Faults, found decision.Faults, holdoutPaths []string) {
+	for _, fault := range found {
+		var i int
+		if _, err := fmt.Sscanf(fault.Path, "holdouts[%d]", &i); err == nil && i < len(holdoutPaths) {
+			fault.Path = holdoutPaths[i]
+			*faults = append(*faults, fault)
+			continue
+		}
+		faults.Under("experiments", decision.Faults{fault})
+	}
+}
+
+// union returns the names of both lists, each once, the first list's first.
+func union(first, second []string) []string {
+	names := slices.Clone(first)
+	for _, name := range second {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// boundExperiences are experiences with their configured plugins.
+type boundExperiences struct {
+	experiences []plan.Bound
+	handles     []*host.Handle
+	places      []int // of each experience in the file
+}
+
+// place turns paths into the list of bound experiences into paths in the file.
+func (b *boundExperiences) place(found decision.Faults) (faults decision.Faults) {
+	for _, fault := range found {
+		var i int
+		if _, err := fmt.Sscanf(fault.Path, "[%d]", &i); err == nil && i < len(b.places) {
+			_, rest, _ := strings.Cut(fault.Path, "]")
+			fault.Path = "[" + strconv.Itoa(b.places[i]) + "]" + rest
+		}
+		faults.Under("experiences", decision.Faults{fault})
+	}
+	return faults
+}
+
+func (b *boundExperiences) release() {
+	for _, h := range b.handles {
+		h.Close()
+	}
+}
+
+// configureTimeout bounds one plugin's check of one experience's settings.
+const configureTimeout = 10 * time.Second
+
+// bindExperiences brings the plugins to the configuration and has each experience's
+// settings checked by its plugin. All that is wrong comes back at once.
+func bindExperiences(ctx context.Context, cfg *config.Config, plugins *host.Host) (*boundExperiences, error) {
+	if err := plugins.Reconcile(ctx, cfg.Plugins); err != nil {
+		return nil, placePluginErrors(cfg, err)
+	}
+	bound := &boundExperiences{}
+	var faults decision.Faults
+	for i, e := range cfg.Experiences {
+		if e.Disabled {
+			continue
+		}
+		name, settings := e.Source()
+		handle, err := configure(ctx, plugins, name, settings)
+		if err != nil {
+			faults.Under("experiences["+strconv.Itoa(i)+"]", settingFaults(&e, err))
+			continue
+		}
+		bound.handles = append(bound.handles, handle)
+		bound.places = append(bound.places, i)
+		bound.experiences = append(bound.experiences, plan.Bound{Experience: e, Caller: handle})
+	}
+	if len(faults) > 0 {
+		bound.release()
+		return nil, cfg.Problems(faults)
+	}
+	return bound, nil
+}
+
+func configure(ctx context.Context, plugins *host.Host, name string, settings []byte) (*host.Handle, error) {
+	ctx, cancel := context.WithTimeout(ctx, configureTimeout)
+	defer cancel()
+	return plugins.Configure(ctx, name, settings)
+}
+
+// settingFaults turns what a plugin says of its settings into faults of the
+// experience: those of a shorthand stand under edits, not under settings.
+func settingFaults(e *plan.Experience, err error) decision.Faults {
+	var faults decision.Faults
+	for _, err := range unjoin(err) {
+		var wrong *plugins.SettingError
+		switch {
+		case !errors.As(err, &wrong):
+			faults.Add("plugin", "%v", err)
+		case len(e.Edits) > 0:
+			faults.Add(wrong.Path, "%s", wrong.Message)
+		default:
+			faults.Under("settings", decision.Faults{{Path: wrong.Path, Message: wrong.Message}})
+		}
+	}
+	return faults
+}
+
+// unjoin takes apart what errors.Join put together.
+func unjoin(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	for _, e := range joined.Unwrap() {
+		all = append(all, unjoin(e)...)
+	}
+	return all
+}
+
+// placePluginErrors gives the errors of starting plugins their place in the file.
+func placePluginErrors(cfg *config.Config, err error) error {
+	var faults decision.Faults
+	for _, err := range unjoin(err) {
+		var failed *host.Error
+		path := "plugins"
+		if errors.As(err, &failed) {
+			i := slices.IndexFunc(cfg.Plugins, func(p host.Config) bool { return p.Name == failed.Plugin })
+			path, err = "plugins["+strconv.Itoa(i)+"]", failed.Err
+		}
+		faults.Add(path, "%v", err)
+	}
+	return cfg.Problems(faults)
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// TestMain lets the test binary stand in for sedge where it starts itself again as
+// the process of a built-in plugin.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == pluginProcess {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// command runs a sedge command to its end.
+func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(context.Background(), args, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+// TestValidateNamesEachFault: each broken configuration's faults, all at once, each
+// with its place.
+func TestValidateNamesEachFault(t *testing.T) {
+	t.Chdir("testdata/validate")
+	files, err := filepath.Glob("*.yaml")
+	if err != nil || len(files) < 10 {
+		t.Fatalf("broken configurations: got %d, %v; want at least 10", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(file, ".yaml"), func(t *testing.T) {
+			code, out, _ := command(t, "validate", "-c", file)
+			if code != 1 {
+				t.Errorf("exit code: got %d, want 1", code)
+			}
+			golden := strings.TrimSuffix(file, ".yaml") + ".golden"
+			if *update {
+				if err := os.WriteFile(golden, []byte(out), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), out); diff != "" {
+				t.Errorf("output differs (-want +got):\n%s", diff)
+			}
+			for line := range strings.Lines(out) {
+				if !strings.HasPrefix(line, file+":") && !strings.HasPrefix(line, "  ") {
+					t.Errorf("a fault without a place: %s", line)
+				}
+			}
+		})
+	}
+}
+
+func TestInitIsValid(t *testing.T) {
+	code, out, errs := command(t, "init", "--offline", "--upstream", "https://www.example.com")
+	if code != 0 {
+		t.Fatalf("init: %s", errs)
+	}
+	file := filepath.Join(t.TempDir(), "sedge.yaml")
+	if err := os.WriteFile(file, []byte(out), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs := command(t, "validate", "-c", file); code != 0 {
+		t.Errorf("the starter configuration is not valid:\n%s%s", out, errs)
+	}
+}
+
+func TestInitRefuses(t *testing.T) {
+	f := func(upstream, want string) {
+		t.Helper()
+		code, _, errs := command(t, "init", "--offline", "--upstream", upstream)
+		if code != 1 || !strings.Contains(errs, want) {
+			t.Errorf("--upstream %q: got %d %q, want %q", upstream, code, errs, want)
+		}
+	}
+	f("example.com", "expected an address such as")
+	f("ftp://example.com", "expected an address such as")
+	f("https://example.com/shop", "give only https://example.com")
+	f("https://me:secret@example.com", "leave it out")
+	f("http://", "expected an address such as")
+}
+
+func TestHelpHasExamples(t *testing.T) {
+	for _, name := range []string{"demo", "init", "serve", "validate", "report", "version", "healthcheck"} {
+		code, out, _ := command(t, name, "--help")
+		if code != 0 || !strings.Contains(out, "Examples:") {
+			t.Errorf("sedge %s --help: exit code %d, without examples:\n%s", name, code, out)
+		}
+	}
+}

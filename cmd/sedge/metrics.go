@@ -1,0 +1,159 @@
+package main
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/sedge-proxy/sedge/proxy"
+)
+
+// metricsHandler serves the node's metrics. The rooms count by themselves, in plain
+// counters; here they get their names. No label holds anything of a visitor, and
+// every label's values are a closed set or names of the configuration.
+func (n *node) metricsHandler() http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		&nodeCollector{node: n},
+	)
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+}
+
+// nodeCollector reads the rooms' counters when metrics are asked for. It describes
+// nothing beforehand, since some labels are names of the configuration.
+type nodeCollector struct{ *node }
+
+func (c *nodeCollector) Describe(chan<- *prometheus.Desc) {}
+
+func (c *nodeCollector) Collect(out chan<- prometheus.Metric) {
+	m := metricSink{out}
+	c.collectProxy(m)
+	c.collectEvents(m)
+	c.collectConfig(m)
+	c.collectPlugins(m)
+}
+
+// metricSink sends single values.
+type metricSink struct{ out chan<- prometheus.Metric }
+
+func (m metricSink) send(kind prometheus.ValueType, name, help string, value float64, labels ...string) {
+	var names, values []string
+	for i := 0; i+1 < len(labels); i += 2 {
+		names, values = append(names, labels[i]), append(values, labels[i+1])
+	}
+	m.out <- prometheus.MustNewConstMetric(prometheus.NewDesc("sedge_"+name, help, names, nil), kind, value, values...)
+}
+
+func (m metricSink) counter(name, help string, value uint64, labels ...string) {
+	m.send(prometheus.CounterValue, name, help, float64(value), labels...)
+}
+
+func (m metricSink) gauge(name, help string, value float64, labels ...string) {
+	m.send(prometheus.GaugeValue, name, help, value, labels...)
+}
+
+func (c *nodeCollector) collectProxy(m metricSink) {
+	s := c.proxy.Stats()
+	for class := range s.Requests {
+		label := strconv.Itoa(class) + "xx"
+		if class == 0 {
+			label = "none"
+		}
+		m.counter("http_requests_total", "Requests by class of status.", s.Requests[class].Load(), "code_class", label)
+	}
+	m.gauge("http_connections", "Open connections.", float64(s.Connections.Load()))
+	m.gauge("http_requests_in_flight", "Requests in their handler.", float64(s.InFlight.Load()))
+	m.gauge("http_streams", "Bodies and tunnels under way.", float64(s.Streams.Load()))
+	m.counter("http_connections_refused_total", "Connections refused at a limit.", s.Refused.Load())
+	m.counter("http_bad_requests_total", "Requests refused for their framing.", s.BadRequests.Load())
+	m.counter("http_panics_total", "Requests whose handler panicked.", s.Panics.Load())
+	m.counter("http_sent_bytes_total", "Bytes sent to clients.", s.BytesOut.Load())
+	m.counter("upstream_errors_total", "Requests that the upstream failed.", s.UpstreamErrors.Load())
+	m.counter("http_broken_answers_total", "Answers cut off after they had begun.", s.Broken.Load())
+	m.counter("pages_concerned_total", "Requests for a page that an experience names.", s.Concerned.Load())
+	m.counter("pages_personalized_total", "Answers with an edit or action applied.", s.Personalized.Load())
+	for _, reason := range proxy.Reasons() {
+		m.counter("pages_failed_open_total", "Concerned pages answered with the origin's own page.", s.FailedOpen(reason), "reason", string(reason))
+	}
+	m.counter("cache_requests_total", "Look-ups of variants.", s.CacheHits.Load(), "result", "hit")
+	m.counter("cache_requests_total", "Look-ups of variants.", s.CacheMisses.Load(), "result", "miss")
+	m.counter("cache_requests_total", "Look-ups of variants.", s.CacheBypass.Load(), "result", "bypass")
+	m.counter("cache_stores_total", "Variants stored.", s.CacheStores.Load())
+	usage := c.proxy.CacheUsage()
+	m.gauge("cache_bytes", "Memory of the variants.", float64(usage.Bytes))
+	m.counter("rewrite_bytes_total", "Bytes of pages read by the rewriter.", s.RewriteBytes.Load())
+	m.counter("visitors_minted_total", "Visitors given their cookie.", s.Minted.Load())
+	m.counter("visitors_forged_cookies_total", "Cookies that no key has signed.", s.Forged.Load())
+	m.counter("visitors_bot_requests_total", "Requests of bots.", s.Bots.Load())
+}
+
+func (c *nodeCollector) collectEvents(m metricSink) {
+	intake := c.intake.Stats()
+	m.counter("events_accepted_total", "Events accepted by the API, durable.", uint64(intake.Accepted))
+	m.counter("events_duplicates_total", "Events recognized as sent before.", uint64(intake.Duplicates))
+	m.counter("events_recorded_total", "Events seen in traffic.", uint64(intake.Recorded))
+	m.counter("events_busy_total", "Events refused for lack of room; their sender tries again.", uint64(intake.Busy))
+	m.counter("events_invalid_total", "Events refused as invalid.", uint64(intake.Invalid))
+	const dropped = "Events from traffic dropped for lack of room."
+	m.counter("events_dropped_total", dropped, uint64(intake.DroppedPages), "type", "page")
+	m.counter("events_dropped_total", dropped, uint64(intake.DroppedTriggers), "type", "trigger")
+	m.counter("events_dropped_total", dropped, uint64(intake.DroppedConversions), "type", "conversion")
+	m.counter("events_dropped_total", dropped, uint64(intake.DroppedOthers), "type", "other")
+	log, ledger, live := c.events.Stats(), c.ledger.Stats(), c.live.Stats()
+	m.gauge("event_log_bytes", "Size of the event log on disk.", float64(log.Bytes))
+	m.gauge("event_log_queue_bytes", "Bytes that wait for the disk.", float64(log.Queued))
+	m.counter("event_log_damaged_total", "Places without a valid record that were skipped.", uint64(log.Damaged))
+	m.gauge("ledger_lag_bytes", "Durable events that are not applied yet.", float64(ledger.Lag))
+	m.counter("ledger_events_total", "Events applied.", uint64(ledger.Events))
+	m.counter("ledger_failures_total", "Writes that were repeated.", uint64(ledger.Failures))
+	m.gauge("profiles_in_memory", "Visitors in memory.", float64(live.Entries))
+	m.gauge("profiles_unwritten", "Visitors with events that the ledger has not written.", float64(live.Dirty))
+}
+
+func (c *nodeCollector) collectConfig(m metricSink) {
+	ok, at := 1.0, c.started
+	if last := c.lastReload.Load(); last != nil {
+		if last.err != nil {
+			ok = 0
+		}
+	}
+	if good := c.lastGood.Load(); good != nil {
+		at = *good
+	}
+	m.gauge("config_last_reload_successful", "Whether the last reload was taken over.", ok)
+	m.gauge("config_last_reload_success_timestamp_seconds", "When a configuration was last taken over.", float64(at.Unix()))
+	info := build()
+	m.gauge("build_info", "The running version.", 1, "version", info.Version, "go", info.Go)
+	g := c.current.Load()
+	m.gauge("config_generation", "Number of the configuration since start.", float64(g.number))
+	s := g.scorer.Stats()
+	const lookups = "Look-ups of segments in this generation."
+	m.counter("segment_lookups_total", lookups, s.Hits, "result", "hit")
+	m.counter("segment_lookups_total", lookups, s.Computed, "result", "computed")
+	m.counter("segment_rule_failures_total", "Rules that could not be evaluated.", s.Failed)
+	for _, e := range g.planner.Stats() {
+		m.counter("plan_answers_total", "Answers for an experience.", e.Hits, "experience", e.Experience, "result", "hit")
+		m.counter("plan_answers_total", "Answers for an experience.", e.Calls, "experience", e.Experience, "result", "call")
+		m.counter("plan_failures_total", "Plugin calls for an experience without an answer.", e.Failures, "experience", e.Experience)
+	}
+}
+
+func (c *nodeCollector) collectPlugins(m metricSink) {
+	for _, p := range c.plugins.Status() {
+		up := 0.0
+		if p.State == "running" {
+			up = 1
+		}
+		m.gauge("plugin_up", "Whether the plugin runs.", up, "plugin", p.Name)
+		m.counter("plugin_calls_total", "Calls that reached the plugin.", p.Calls, "plugin", p.Name)
+		m.counter("plugin_failures_total", "Calls without an answer.", p.Failures, "plugin", p.Name)
+		m.counter("plugin_timeouts_total", "Calls that took too long.", p.Timeouts, "plugin", p.Name)
+		m.counter("plugin_refused_total", "Calls that were not made.", p.Refused, "plugin", p.Name)
+		m.counter("plugin_restarts_total", "Restarts of the process.", uint64(p.Restarts), "plugin", p.Name)
+	}
+}

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/sedge-proxy/sedge/config"
+	"github.com/sedge-proxy/sedge/dashboard"
+	"github.com/sedge-proxy/sedge/event"
+	"github.com/sedge-proxy/sedge/kpi"
+	"github.com/sedge-proxy/sedge/ledger"
+	"github.com/sedge-proxy/sedge/plugins/host"
+	"github.com/sedge-proxy/sedge/profile"
+	"github.com/sedge-proxy/sedge/proxy"
+	"github.com/sedge-proxy/sedge/visitor"
+)
+
+// node is a running Sedge. Its fields outlive a reload; what a reload changes is
+// one generation.
+type node struct {
+	logger *slog.Logger
+	now    func() time.Time
+	dir    string
+
+	signer    *visitor.Signer
+	events    *event.Log
+	ledger    *ledger.Ledger
+	live      *profile.Live
+	intake    *ledger.Intake
+	plugins   *host.Host
+	upstreams *upstreamPool
+	proxy     *proxy.Server
+	admin     *dashboard.Server
+
+	address    net.Addr // of the site's listener
+	current    atomic.Pointer[generation]
+	lastReload atomic.Pointer[reloadResult]
+	lastGood   atomic.Pointer[time.Time] // the last reload that was taken over
+	started    time.Time
+	failed     chan error // a part ended by itself
+
+	stopLedger context.CancelFunc
+	ledgerDone chan struct{}
+	undo       []func() // how to take back a start that failed half-way, last first
+}
+
+type reloadResult struct {
+	at  time.Time
+	err error // nil: the configuration was taken over
+}
+
+// openNode starts everything that a configuration names. On an error nothing is left
+// running.
+func openNode(ctx context.Context, cfg *config.Config, logger *slog.Logger) (_ *node, err error) {
+	n := &node{
+		logger:     logger,
+		now:        time.Now,
+		started:    time.Now(),
+		dir:        cfg.Server.DataDir,
+		failed:     make(chan error, 4),
+		ledgerDone: make(chan struct{}),
+	}
+	defer func() {
+		if err != nil {
+			for i := len(n.undo) - 1; i >= 0; i-- {
+				n.undo[i]()
+			}
+		}
+	}()
+	n.upstreams = newUpstreamPool(n.now)
+	if err := n.openState(ctx, cfg); err != nil {
+		return nil, err
+	}
+	if err := n.openPlugins(); err != nil {
+		return nil, err
+	}
+	first, err := n.compile(ctx, cfg, 1)
+	if err != nil {
+		return nil, err
+	}
+	n.undo = append(n.undo, first.release)
+	if err := n.openSite(first); err != nil {
+		return nil, err
+	}
+	return n, n.openAdmin(cfg)
+}
+
+// openState opens what is kept on disk, and brings profiles and sums up to date.
+func (n *node) openState(ctx context.Context, cfg *config.Config) error {
+	if err := os.MkdirAll(n.dir, 0o700); err != nil {
+		return fmt.Errorf("make the data directory: %w (choose another with --data-dir)", err)
+	}
+	keys, err := visitor.LoadKeys(cfg.Visitor, n.dir, rand.Reader)
+	if err != nil {
+		return err
+	}
+	if n.signer, err = visitor.NewSigner(keys, rand.Reader); err != nil {
+		return err
+	}
+	if n.events, err = event.OpenLog(filepath.Join(n.dir, "events"), cfg.Events, n.now, n.logger); err != nil {
+		return err
+	}
+	n.undo = append(n.undo, func() { n.events.Close() })
+	if n.ledger, err = ledger.Open(n.dir, n.events, ledger.Config{}, n.now, n.logger); err != nil {
+		return err
+	}
+	n.undo = append(n.undo, func() { n.ledger.Close() })
+	if err := n.ledger.CatchUp(ctx); err != nil {
+		return err
+	}
+	n.live = profile.NewLive(n.ledger.Profiles(), cfg.Profile)
+	n.ledger.Tell(n.live)
+	n.intake, err = ledger.NewIntake(n.events, n.live, n.goals, ledger.IntakeConfig{}, n.now, n.logger)
+	if err != nil {
+		return err
+	}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	n.stopLedger = stop
+	n.undo = append(n.undo, n.endLedger)
+	go n.runLedger(running)
+	return nil
+}
+
+func (n *node) goals() *kpi.Goals {
+	if g := n.current.Load(); g != nil {
+		return g.goals
+	}
+	return nil
+}
+
+func (n *node) runLedger(ctx context.Context) {
+	defer close(n.ledgerDone)
+	defer n.recovered("apply events")
+	if err := n.ledger.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		n.failed <- fmt.Errorf("apply events: %w", err)
+	}
+}
+
+func (n *node) endLedger() {
+	n.stopLedger()
+	<-n.ledgerDone
+}
+
+func (n *node) openPlugins() error {
+	sockets, err := os.MkdirTemp("", "sedge")
+	if err != nil {
+		return fmt.Errorf("make a directory for plugin sockets: %w", err)
+	}
+	n.plugins = newPluginHost(sockets, n.logger)
+	n.undo = append(n.undo, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+		defer cancel()
+		if err := errors.Join(n.plugins.Close(ctx), os.RemoveAll(sockets)); err != nil {
+			n.logger.Warn("stop plugins", "error", err)
+		}
+	})
+	return nil
+}
+
+// openSite puts the first generation behind the site's listener.
+func (n *node) openSite(first *generation) error {
+	site, err := n.site(first)
+	if err != nil {
+		return err
+	}
+	n.proxy, err = proxy.New(proxy.Options{
+		Config: first.cfg.Server, Cache: first.cfg.Cache, Logger: n.logger, Now: n.now, Random: rand.Reader,
+	})
+	if err != nil {
+		return err
+	}
+	n.current.Store(first)
+	n.proxy.SetSite(site)
+	listener, err := n.proxy.Listen()
+	if err != nil {
+		return listenError(err, "--listen", "server.listen")
+	}
+	n.address = listener.Addr()
+	go func() {
+		defer n.recovered("serve the site")
+		if err := n.proxy.Serve(listener); err != nil {
+			n.failed <- fmt.Errorf("serve the site: %w", err)
+		}
+	}()
+	n.undo = append(n.undo, func() { listener.Close() })
+	return nil
+}
+
+// listenError says how to choose another address.
+func listenError(err error, flag, setting string) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w: another program is there; choose another address with %s (%s)", err, flag, setting)
+	}
+	return fmt.Errorf("%w (the address is %s, %s)", err, flag, setting)
+}
+
+func (n *node) openAdmin(cfg *config.Config) error {
+	token, err := dashboard.LoadOrCreateToken(n.dir, rand.Reader)
+	if err != nil {
+		return err
+	}
+	n.admin = dashboard.New(cfg.Admin, token, dashboard.Node{
+		Ready:   n.checks(),
+		Report:  n.report,
+		Status:  n.status,
+		Metrics: n.metricsHandler(),
+		Version: version,
+	}, n.logger)
+	if err := n.admin.Listen(); err != nil {
+		return listenError(err, "--admin-listen", "admin.listen")
+	}
+	go func() {
+		defer n.recovered("watch the admin listener")
+		n.failed <- fmt.Errorf("serve the admin listener: %w", <-n.admin.Failed())
+	}()
+	return nil
+}
+
+// change puts a new generation in the place of the current one, or leaves
+// everything as it is. What only a restart can change is said.
+func (n *node) change(ctx context.Context, cfg *config.Config) error {
+	old := n.current.Load()
+	next, err := n.compile(ctx, cfg, old.number+1)
+	if err != nil {
+		return err
+	}
+	site, err := n.site(next)
+	if err != nil {
+		next.release()
+		return err
+	}
+	n.current.Store(next)
+	n.proxy.SetSite(site)
+	n.warnOfFixedSettings(old.cfg, cfg)
+	return nil
+}
+
+// close ends the node in order: balancers first learn of it, requests run to their
+// end, then what they recorded is written.
+func (n *node) close(ctx context.Context) error {
+	n.logger.Info("shutting down")
+	n.admin.Drain()
+	var errs []error
+	note := func(what string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", what, err))
+		}
+	}
+	note("drain the site", n.proxy.Shutdown(ctx))
+	n.endLedger()
+	note("apply events", n.ledger.CatchUp(ctx))
+	note("close the ledger", n.ledger.Close())
+	note("close the event log", n.events.Close())
+	note("stop plugins", n.plugins.Close(ctx))
+	note("close the admin listener", n.admin.Shutdown(ctx))
+	return errors.Join(errs...)
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sedge-proxy/sedge/dashboard"
+	"github.com/sedge-proxy/sedge/kpi"
+	"github.com/sedge-proxy/sedge/ledger"
+)
+
+func (a *app) reportCommand() *cobra.Command {
+	var flags adminFlags
+	var format string
+	cmd := &cobra.Command{
+		Use:   "report",
+		Short: "Show what each segment and each arm was worth",
+		Long: `Show visitors, sessions, conversion rate and revenue per visitor for each segment
+and each arm, and the difference between arms with its 95 % interval.
+
+A running node is asked through its admin listener. Where none runs, the files in
+the data directory are read.`,
+		Example: `  sedge report
+  sedge report -c sedge.yaml --format json
+  sedge report --admin http://127.0.0.1:8090 --data-dir ./sedge-data`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if format != "table" && format != "json" {
+				return fmt.Errorf("--format %q: expected table or json", format)
+			}
+			report, err := flags.report(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if format == "json" {
+				encoder := json.NewEncoder(a.stdout)
+				encoder.SetIndent("", "  ")
+				return encoder.Encode(report)
+			}
+			return printReport(a.stdout, report)
+		},
+	}
+	flags.register(cmd)
+	cmd.Flags().StringVar(&format, "format", "table", "table or json")
+	return cmd
+}
+
+// report asks the running node, else reads its files.
+func (f *adminFlags) report(ctx context.Context) (*dashboard.Report, error) {
+	base, dataDir, err := f.locate()
+	if err != nil {
+		return nil, err
+	}
+	token, tokenErr := dashboard.ReadToken(dataDir)
+	if tokenErr != nil && f.admin == "" {
+		return nil, fmt.Errorf("%w: no node has run with this data directory; name another with --data-dir, or -c FILE", tokenErr)
+	}
+	body, code, err := adminGet(ctx, base+"/api/v1/report", token)
+	var refused *net.OpError
+	switch {
+	case errors.As(err, &refused) && refused.Op == "dial":
+		return reportFromFiles(ctx, dataDir)
+	case err != nil:
+		return nil, fmt.Errorf("ask the node at %s: %w", base, err)
+	case code == http.StatusUnauthorized:
+		return nil, fmt.Errorf("the node at %s does not accept the token in %s; name its data directory with --data-dir", base, dataDir)
+	case code != http.StatusOK:
+		return nil, fmt.Errorf("the node at %s answered %d: %s", base, code, body)
+	}
+	report := new(dashboard.Report)
+	if err := json.Unmarshal(body, report); err != nil {
+		return nil, fmt.Errorf("the node at %s answered something else than a report: %w", base, err)
+	}
+	return report, nil
+}
+
+// reportFromFiles reads the sums of a node that does not run.
+func reportFromFiles(ctx context.Context, dataDir string) (*dashboard.Report, error) {
+	if _, err := os.Stat(dataDir); err != nil {
+		return nil, fmt.Errorf("no node runs, and its data directory cannot be read: %w", err)
+	}
+	files, err := ledger.OpenReadOnly(dataDir)
+	if err != nil {
+		return nil, fmt.Errorf("no node runs, and its files cannot be read: %w", err)
+	}
+	defer files.Close()
+	sums, err := files.Summary(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return dashboard.BuildReport(sums, nil, time.Now()), nil
+}
+
+func printReport(w io.Writer, r *dashboard.Report) error {
+	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight|tabwriter.TabIndent)
+	if r.Site.Visitors == 0 {
+		fmt.Fprintln(out, "No visitors yet. Open the site through Sedge, or start the demo with --traffic 500.")
+		return out.Flush()
+	}
+	fmt.Fprint(out, "SEGMENT\tvisitors\tunconfirmed\tsessions\tconversion\trevenue\tper visitor\t\n")
+	for _, s := range r.Segments {
+		printGroup(out, s.Segment, s.GroupReport)
+	}
+	printGroup(out, "all", r.Site)
+	for _, e := range r.Experiments {
+		printExperiment(out, e)
+	}
+	fmt.Fprint(out, "\nUnconfirmed: the cookie never came back. Conversion: visitors who reached a goal.\n")
+	return out.Flush()
+}
+
+func printGroup(w io.Writer, name string, g dashboard.GroupReport) {
+	fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%s\t%s\t\n", name, g.Visitors, g.Unconfirmed, g.Sessions, percent(g.ConversionRate), money(g.Revenue), money(g.RevenuePerVisitor))
+}
+
+func printExperiment(w io.Writer, e dashboard.ExperimentReport) {
+	kind := "EXPERIMENT"
+	if e.Kind == "holdout" {
+		kind = "HOLD-OUT OF"
+	}
+	fmt.Fprintf(w, "\n%s %s\ttriggered\tunconfirmed\tdelivered\tconversion\trevenue\tper visitor\t\n", kind, e.Name)
+	for _, arm := range e.Arms {
+		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\t%s\t%s\t\n", arm.Arm, arm.Visitors, arm.Unconfirmed, percent(arm.DeliveredRate),
+			percent(arm.ConversionRate), money(arm.Revenue), money(arm.RevenuePerVisitor))
+	}
+	for _, d := range e.Differences {
+		if d.Goal == kpi.AnyGoal {
+			printDifference(w, d, e.Baseline)
+		}
+	}
+	if e.Crossed > 0 {
+		fmt.Fprintf(w, "  %d visitors met two arms and are left out.\n", e.Crossed)
+	}
+	if s := e.SampleRatio; s != nil && s.Mismatch {
+		fmt.Fprintf(w, "  SAMPLE RATIO MISMATCH (p = %.2g): the arms did not get the visitors that their weights say.\n  Something in this experiment is broken; do not trust its figures.\n", float64(s.P))
+	}
+}
+
+func printDifference(w io.Writer, d dashboard.DifferenceReport, baseline string) {
+	what, form := "revenue per visitor", signedMoney
+	if d.Metric == dashboard.MetricConversionRate {
+		what, form = "conversion", signedPoints
+	}
+	if math.IsNaN(float64(d.Low)) {
+		fmt.Fprintf(w, "  %s against %s, %s: not enough visitors yet\n", d.Arm, baseline, what)
+		return
+	}
+	verdict := "no difference shown"
+	if d.Low > 0 || d.High < 0 {
+		verdict = "a difference"
+	}
+	fmt.Fprintf(w, "  %s against %s, %s: %s (95 %% interval %s to %s): %s\n", d.Arm, baseline, what, form(d.Difference), form(d.Low), form(d.High), verdict)
+}
+
+func percent(n dashboard.Number) string      { return figure(n, "%.1f %%", 100) }
+func money(n dashboard.Number) string        { return figure(n, "%.2f", 1) }
+func signedMoney(n dashboard.Number) string  { return figure(n, "%+.2f", 1) }
+func signedPoints(n dashboard.Number) string { return figure(n, "%+.1f points", 100) }
+
+func figure(n dashboard.Number, format string, factor float64) string {
+	if math.IsNaN(float64(n)) {
+		return "–"
+	}
+	return fmt.Sprintf(format, float64(n)*factor)
+}

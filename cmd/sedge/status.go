@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/sedge-proxy/sedge/config"
+	"github.com/sedge-proxy/sedge/dashboard"
+)
+
+// siteURL is where visitors reach the node from this machine.
+func (n *node) siteURL() string { return baseURL(reachable(n.address)) }
+
+func (n *node) adminURL() string { return baseURL(n.current.Load().cfg.Admin.Listen) }
+
+// reachable writes the address of a listener that is open to all as one that can
+// be called.
+func reachable(address net.Addr) string {
+	tcp, ok := address.(*net.TCPAddr)
+	if ok && tcp.IP.IsUnspecified() {
+		return (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: tcp.Port}).String()
+	}
+	return address.String()
+}
+
+// checks are what must hold for the node to be ready.
+func (n *node) checks() []dashboard.Check {
+	return []dashboard.Check{
+		{Name: "configuration", Err: func() error {
+			if n.current.Load() == nil {
+				return errors.New("not loaded yet")
+			}
+			return nil
+		}},
+		{Name: "event log", Err: func() error { return n.events.Stats().Failure }},
+		{Name: "ledger", Err: func() error {
+			if failure := n.ledger.Stats().Failure; failure != "" {
+				return errors.New(failure)
+			}
+			return nil
+		}},
+	}
+}
+
+// report is the ledger's sums as the analyst sees them. Events that were accepted
+// a moment ago are waited for, so that a report holds what its reader has just done.
+func (n *node) report(ctx context.Context) (*dashboard.Report, error) {
+	if err := n.settle(ctx); err != nil {
+		return nil, err
+	}
+	sums, err := n.ledger.Summary(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return dashboard.BuildReport(sums, n.current.Load().experiments, n.now()), nil
+}
+
+// settleTimeout bounds the wait of a report; after it the report shows what the
+// ledger has.
+const settleTimeout = 2 * time.Second
+
+func (n *node) settle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	target := n.events.Stats().Durable
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for n.ledger.Offset() < target {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+type statusReport struct {
+	Version    string         `json:"version"`
+	Generation uint64         `json:"generation"`
+	File       string         `json:"file"`
+	LastReload *reloadStatus  `json:"last_reload,omitempty"`
+	Segments   []string       `json:"segments"`
+	Plugins    []pluginStatus `json:"plugins"`
+	EventLog   eventLogStatus `json:"event_log"`
+}
+
+type reloadStatus struct {
+	At    time.Time `json:"at"`
+	OK    bool      `json:"ok"`
+	Error string    `json:"error,omitempty"`
+}
+
+type pluginStatus struct {
+	Name      string    `json:"name"`
+	State     string    `json:"state"`
+	PID       int       `json:"pid,omitempty"`
+	Since     time.Time `json:"since"`
+	Restarts  int       `json:"restarts"`
+	LastDeath string    `json:"last_death,omitempty"`
+	Calls     uint64    `json:"calls"`
+	Failures  uint64    `json:"failures"`
+	Timeouts  uint64    `json:"timeouts"`
+}
+
+type eventLogStatus struct {
+	Bytes       int64  `json:"bytes"`
+	QueuedBytes int    `json:"queued_bytes"`
+	LedgerLag   int64  `json:"ledger_lag_bytes"`
+	Durable     uint64 `json:"durable_offset"`
+}
+
+// status is what GET /api/v1/status shows.
+func (n *node) status() any {
+	g := n.current.Load()
+	events := n.events.Stats()
+	s := statusReport{
+		Version: version, Generation: g.number, File: g.cfg.File(), Segments: []string{}, Plugins: []pluginStatus{},
+		EventLog: eventLogStatus{Bytes: events.Bytes, QueuedBytes: events.Queued, LedgerLag: n.ledger.Stats().Lag, Durable: uint64(events.Durable)},
+	}
+	if last := n.lastReload.Load(); last != nil {
+		s.LastReload = &reloadStatus{At: last.at, OK: last.err == nil}
+		if last.err != nil {
+			s.LastReload.Error = last.err.Error()
+		}
+	}
+	for _, segment := range g.cfg.Segments {
+		s.Segments = append(s.Segments, segment.Name)
+	}
+	for _, p := range n.plugins.Status() {
+		s.Plugins = append(s.Plugins, pluginStatus{
+			Name: p.Name, State: string(p.State), PID: p.PID, Since: p.Since, Restarts: p.Restarts,
+			LastDeath: p.LastDeath, Calls: p.Calls, Failures: p.Failures, Timeouts: p.Timeouts,
+		})
+	}
+	return s
+}
+
+// warnOfFixedSettings says which changed settings wait for a restart.
+func (n *node) warnOfFixedSettings(old, changed *config.Config) {
+	var blocks []string
+	for _, block := range []struct {
+		name         string
+		before, then any
+	}{
+		{"server", old.Server, changed.Server}, {"admin", old.Admin, changed.Admin}, {"cache", old.Cache, changed.Cache},
+		{"profile", old.Profile, changed.Profile}, {"events", old.Events, changed.Events},
+		{"visitor key files", visitorKeys(old), visitorKeys(changed)},
+	} {
+		if !reflect.DeepEqual(block.before, block.then) {
+			blocks = append(blocks, block.name)
+		}
+	}
+	if len(blocks) > 0 {
+		n.logger.Warn("some changed settings take effect after a restart only", "blocks", strings.Join(blocks, ", "))
+	}
+}
+
+func visitorKeys(c *config.Config) []string {
+	return append([]string{c.Visitor.KeyFile}, c.Visitor.PreviousKeyFiles...)
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sedge-proxy/sedge/config"
+	"github.com/sedge-proxy/sedge/segmenter"
+)
+
+func (a *app) validateCommand() *cobra.Command {
+	var flags nodeFlags
+	var format string
+	cmd := &cobra.Command{
+		Use:   "validate -c FILE",
+		Short: "Check a configuration, every fault at once",
+		Long: `Check a configuration as "serve" would read it: compile its rules and selectors,
+start its plugins and let them check their settings. Each fault is printed as
+FILE:LINE:COLUMN: what is wrong. Exit code 1 if there is any.`,
+		Example: `  sedge validate -c sedge.yaml
+  sedge validate -c sedge.yaml --format json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if format != "text" && format != "json" {
+				return fmt.Errorf("--format %q: expected text or json", format)
+			}
+			cfg, err := flags.load()
+			if err == nil {
+				err = checkPlugins(cmd.Context(), cfg)
+			}
+			return a.printValidation(cfg, err, format)
+		},
+	}
+	flags.register(cmd)
+	cmd.Flags().StringVar(&format, "format", "text", "text or json")
+	return cmd
+}
+
+func (a *app) printValidation(cfg *config.Config, err error, format string) error {
+	var problems config.Problems
+	if err != nil && !errors.As(err, &problems) {
+		return err
+	}
+	if format == "json" {
+		encoder := json.NewEncoder(a.stdout)
+		encoder.SetIndent("", "  ")
+		encoder.SetEscapeHTML(false)
+		result := struct {
+			Valid    bool            `json:"valid"`
+			Problems config.Problems `json:"problems"`
+		}{err == nil, append(config.Problems{}, problems...)}
+		if err := encoder.Encode(result); err != nil {
+			return err
+		}
+	} else if err != nil {
+		fmt.Fprintln(a.stdout, problems.Error())
+		fmt.Fprintf(a.stderr, "sedge: %s\n", countProblems(len(problems)))
+	}
+	if err != nil {
+		return errReported
+	}
+	if format == "text" {
+		fmt.Fprintf(a.stdout, "%s is valid: %d segments, %d experiences, %d experiments, %d goals\n", cfg.File(),
+			len(cfg.Segments), len(cfg.Experiences), len(cfg.Experiments), len(cfg.Goals))
+	}
+	return nil
+}
+
+// checkPlugins starts the plugins, lets them check their settings, and stops them.
+func checkPlugins(ctx context.Context, cfg *config.Config) error {
+	sockets, err := os.MkdirTemp("", "sedge")
+	if err != nil {
+		return fmt.Errorf("make a directory for plugin sockets: %w", err)
+	}
+	defer os.RemoveAll(sockets)
+	logger := slog.New(slog.DiscardHandler)
+	plugins := newPluginHost(sockets, logger)
+	defer plugins.Close(context.WithoutCancel(ctx))
+	bound, err := bindExperiences(ctx, cfg, plugins)
+	if err != nil {
+		return err
+	}
+	defer bound.release()
+	rules, faults := segmenter.Compile(cfg.Rules())
+	if len(faults) > 0 {
+		return cfg.Problems(faults)
+	}
+	planner, _, err := planPages(ctx, cfg, bound, rules, time.Now, logger)
+	if err != nil {
+		return err
+	}
+	planner.Close()
+	return nil
+}
