@@ -64,6 +64,10 @@ func (b *TakenBody) Read(p []byte) (int, error) { return (*Body)(b).Read(p) }
 // Close ends the exchange.
 func (b *TakenBody) Close() error { return (*Body)(b).finish(errBodyClosed) }
 
+// Framed reports whether the body says itself where it ends, so that one that was
+// cut cannot pass for a whole one.
+func (b *TakenBody) Framed() bool { return b.framing != byClose }
+
 // Trailers returns what followed the body, once Read has returned io.EOF.
 func (b *TakenBody) Trailers() []Trailer { return b.trailers }
 

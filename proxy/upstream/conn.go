@@ -79,7 +79,6 @@ type conn struct {
 	raw      syscall.RawConn
 	peek     func(fd uintptr) bool
 	peekErr  error
-	peeked   int
 	secure   bool
 	reused   bool
 	idleFrom time.Time
@@ -114,7 +113,7 @@ func (c *conn) quiet() bool {
 	if c.raw == nil {
 		return true
 	}
-	c.peeked, c.peekErr = 0, nil
+	c.peekErr = nil
 	if err := c.raw.Read(c.peek); err != nil {
 		return false
 	}

@@ -27,7 +27,7 @@ func TestKeepAliveUsesOneConnection(t *testing.T) {
 	if got := u.Stats(); got.Idle != 1 || got.Active != 0 {
 		t.Errorf("connections %+v, want one idle", got)
 	}
-	if n := len(o.conns); n != 1 {
+	if n := o.connections(); n != 1 {
 		t.Errorf("%d connections were made, want 1", n)
 	}
 }
@@ -88,7 +88,7 @@ func TestAnswersWithoutBody(t *testing.T) {
 					t.Errorf("Content-Length %q, want %q", got, test.length)
 				}
 			}
-			if n := len(o.conns); n != 1 {
+			if n := o.connections(); n != 1 {
 				t.Errorf("%d connections, want 1", n)
 			}
 		})

@@ -56,7 +56,10 @@ func tell(t *testing.T, said []byte, step int) told {
 	if u.Do(get(t), resp, nil, Options{}) != nil {
 		return told{}
 	}
-	r := told{status: resp.StatusCode(), whole: true, headers: resp.Header.String()}
+	r := told{status: resp.StatusCode(), whole: true}
+	for name, value := range resp.Header.All() { // String would put fasthttp's own Date in
+		r.headers += string(name) + ": " + string(value) + "\r\n"
+	}
 	if resp.IsBodyStream() {
 		body, err := io.ReadAll(resp.BodyStream())
 		r.body, r.whole = string(body), err == nil
@@ -83,14 +86,16 @@ func FuzzAnswer(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, said []byte, step uint8) {
 		whole := tell(t, said, len(said)+1)
-		if parts := tell(t, said, int(step)+1); parts != whole {
+		parts := tell(t, said, int(step)+1)
+		parts.kept = whole.kept // bytes that have not come yet are found when it is used again
+		if parts != whole {
 			t.Fatalf("%q\nat once   %+v\nin pieces %+v", said, whole, parts)
 		}
 		if whole.status == 0 || !whole.whole {
 			return
 		}
-		if bytes.Contains([]byte(whole.headers), []byte("\r\nTransfer-Encoding: ")) && whole.status == 204 {
-			t.Fatalf("%q: a 204 has a body", said)
+		if (whole.status == 204 || whole.status == 304) && whole.body != "" {
+			t.Fatalf("%q: a %d has a body", said, whole.status)
 		}
 		br := bufio.NewReader(bytes.NewReader(said))
 		for {

@@ -82,6 +82,13 @@ func (o *rawOrigin) close() {
 
 func (o *rawOrigin) url() string { return "http://" + o.listener.Addr().String() }
 
+// connections returns how many there were so far.
+func (o *rawOrigin) connections() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.conns)
+}
+
 // received returns the heads of all requests so far.
 func (o *rawOrigin) received() []string {
 	o.mu.Lock()

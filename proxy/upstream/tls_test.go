@@ -70,7 +70,7 @@ func TestTLSIsVerified(t *testing.T) {
 	if name.Load() != "origin.example" {
 		t.Errorf("server name %v", name.Load())
 	}
-	if n := len(o.conns); n != 1 {
+	if n := o.connections(); n != 1 {
 		t.Errorf("%d connections, want 1", n)
 	}
 	for what, change := range map[string]func(*Config){

@@ -77,7 +77,7 @@ func TestUploadsArriveWhole(t *testing.T) {
 					t.Fatalf("size %d, chunked %v: %d bytes arrived", size, chunked, len(arrived))
 				}
 			}
-			if n := len(o.conns); n != 1 {
+			if n := o.connections(); n != 1 {
 				t.Errorf("size %d, chunked %v: %d connections, want 1", size, chunked, n)
 			}
 			o.close()

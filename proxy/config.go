@@ -1,0 +1,174 @@
+package proxy
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/sedge-proxy/sedge/decision"
+)
+
+// Defaults of [Config].
+const (
+	DefaultListen            = ":8080"
+	DefaultMaxHeader         = 32 << 10
+	DefaultHeaderTimeout     = 10 * time.Second
+	DefaultIdleTimeout       = 60 * time.Second
+	DefaultKeepAlive         = 75 * time.Second
+	DefaultMaxConnections    = 16384
+	DefaultPersonalizeBudget = 50 * time.Millisecond
+	DefaultPageMemory        = 1 << 20
+	DefaultReservedPrefix    = "/_sedge"
+)
+
+// Config is the server block. The zero value of a setting means its default.
+type Config struct {
+	// Listen is the address of the site's listener; ":8080" by default.
+	Listen string `mapstructure:"listen"`
+
+	// DataDir is where the program keeps its state. The proxy opens nothing in it.
+	DataDir string `mapstructure:"data_dir"`
+
+	// MaxHeader bounds a request's head; 32KiB by default. A larger one is
+	// answered with 431.
+	MaxHeader decision.Size `mapstructure:"max_header"`
+
+	// MaxBody bounds a request's body; a larger one is answered with 413. Zero
+	// (default) means no limit: bodies are streamed and cost no memory.
+	MaxBody decision.Size `mapstructure:"max_body"`
+
+	// HeaderTimeout bounds the time from the first byte of a request to the end
+	// of its head; 10s by default.
+	HeaderTimeout time.Duration `mapstructure:"header_timeout"`
+
+	// IdleTimeout bounds each single read and write of a body; 60s by default.
+	// There is no limit to a message as a whole.
+	IdleTimeout time.Duration `mapstructure:"idle_timeout"`
+
+	// KeepAlive is how long an unused connection stays open; 75s by default.
+	KeepAlive time.Duration `mapstructure:"keep_alive"`
+
+	// MaxConnections bounds the connections as a whole; 16384 by default. Beyond
+	// it a client is answered with 503.
+	MaxConnections int `mapstructure:"max_connections"`
+
+	// MaxConnectionsPerIP bounds the connections of one address; 0 (default)
+	// means no limit. It must stay 0 behind a load balancer.
+	MaxConnectionsPerIP int `mapstructure:"max_connections_per_ip"`
+
+	// PersonalizeBudget bounds the time for profile, segments, arms and plan of
+	// one request; 50ms by default. When it is used up, the visitor gets the
+	// origin's own page.
+	PersonalizeBudget time.Duration `mapstructure:"personalize_budget"`
+
+	// PageMemory bounds what the rewriter holds back of one page; 1MiB by default.
+	PageMemory decision.Size `mapstructure:"page_memory"`
+
+	// TrustedProxies are addresses or networks in front of Sedge whose
+	// X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host are believed.
+	TrustedProxies []string `mapstructure:"trusted_proxies"`
+
+	// ReservedPrefix is where Sedge's own paths on the site begin; "/_sedge" by
+	// default. They never reach the origin.
+	ReservedPrefix string `mapstructure:"reserved_prefix"`
+
+	// AccessLog writes one line per request; on by default.
+	AccessLog *bool `mapstructure:"access_log"`
+}
+
+// WithDefaults returns the configuration with every zero value replaced.
+func (c Config) WithDefaults() Config {
+	setDefault(&c.Listen, DefaultListen)
+	setDefault(&c.MaxHeader, DefaultMaxHeader)
+	setDefault(&c.HeaderTimeout, DefaultHeaderTimeout)
+	setDefault(&c.IdleTimeout, DefaultIdleTimeout)
+	setDefault(&c.KeepAlive, DefaultKeepAlive)
+	setDefault(&c.MaxConnections, DefaultMaxConnections)
+	setDefault(&c.PersonalizeBudget, DefaultPersonalizeBudget)
+	setDefault(&c.PageMemory, DefaultPageMemory)
+	setDefault(&c.ReservedPrefix, DefaultReservedPrefix)
+	if c.AccessLog == nil {
+		on := true
+		c.AccessLog = &on
+	}
+	return c
+}
+
+func setDefault[T comparable](value *T, fallback T) {
+	var zero T
+	if *value == zero {
+		*value = fallback
+	}
+}
+
+// Validate reports everything that is wrong.
+func (c *Config) Validate() decision.Faults {
+	var faults decision.Faults
+	if c.Listen != "" && !strings.Contains(c.Listen, ":") {
+		faults.Add("listen", "%q: expected host:port or :port", c.Listen)
+	}
+	if c.MaxHeader != 0 && (c.MaxHeader < 4<<10 || c.MaxHeader > 1<<20) {
+		faults.Add("max_header", "%d bytes: expected 4KiB to 1MiB", c.MaxHeader)
+	}
+	if c.MaxBody < 0 {
+		faults.Add("max_body", "%d: expected a size, or 0 for no limit", c.MaxBody)
+	}
+	if c.PageMemory != 0 && (c.PageMemory < 16<<10 || c.PageMemory > 256<<20) {
+		faults.Add("page_memory", "%d bytes: expected 16KiB to 256MiB", c.PageMemory)
+	}
+	durations := []struct {
+		path       string
+		value      time.Duration
+		least, top time.Duration
+	}{
+		{"header_timeout", c.HeaderTimeout, 100 * time.Millisecond, 10 * time.Minute},
+		{"idle_timeout", c.IdleTimeout, 100 * time.Millisecond, 24 * time.Hour},
+		{"keep_alive", c.KeepAlive, 100 * time.Millisecond, 24 * time.Hour},
+		{"personalize_budget", c.PersonalizeBudget, time.Millisecond, 10 * time.Second},
+	}
+	for _, d := range durations {
+		if d.value != 0 && (d.value < d.least || d.value > d.top) {
+			faults.Add(d.path, "%v: expected %v to %v", d.value, d.least, d.top)
+		}
+	}
+	if c.MaxConnections < 0 || c.MaxConnections > 1<<20 {
+		faults.Add("max_connections", "%d: expected 1 to %d", c.MaxConnections, 1<<20)
+	}
+	if c.MaxConnectionsPerIP < 0 {
+		faults.Add("max_connections_per_ip", "%d: expected a number, or 0 for no limit", c.MaxConnectionsPerIP)
+	}
+	for i, text := range c.TrustedProxies {
+		if _, err := parsePrefix(text); err != nil {
+			faults.Add(fmt.Sprintf("trusted_proxies[%d]", i), "%q: expected an address or a network such as 10.0.0.0/8", text)
+		}
+	}
+	if p := c.ReservedPrefix; p != "" && (len(p) < 2 || p[0] != '/' || strings.HasSuffix(p, "/") || strings.ContainsAny(p[1:], "/%?# \t")) {
+		faults.Add("reserved_prefix", "%q: expected one path element such as /_sedge", p)
+	}
+	return faults
+}
+
+func parsePrefix(text string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(text); err == nil {
+		addr = addr.Unmap()
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil {
+		return prefix, err
+	}
+	return prefix.Masked(), nil
+}
+
+func parsePrefixes(texts []string) ([]netip.Prefix, error) {
+	prefixes := make([]netip.Prefix, 0, len(texts))
+	for _, text := range texts {
+		prefix, err := parsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("trusted proxy %q: %w", text, err)
+		}
+		prefixes = append(prefixes, prefix)
+	}
+	return prefixes, nil
+}

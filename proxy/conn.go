@@ -1,0 +1,360 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// What a client's connection is being read for.
+const (
+	phaseIdle   uint32 = iota // the first byte of a request
+	phaseHead                 // the rest of its head
+	phaseBody                 // its body
+	phaseTunnel               // whatever an upgraded connection carries
+)
+
+const (
+	// lingerTime and lingerBytes bound how long a connection that is closed with
+	// unread input is still read: closing at once would reset it, and the client
+	// would lose the answer that tells why.
+	lingerTime  = 250 * time.Millisecond
+	lingerBytes = 256 << 10
+
+	// writePiece is how much may be written under one idle limit.
+	writePiece = 256 << 10
+)
+
+// conn is the server's side of a client's connection. It sets deadlines per read
+// and per write in the place of fasthttp's per message, tells an end of the
+// stream in the middle of a message from one between messages, joins the head and
+// the body of a buffered answer into one write, and knows what was really sent.
+type conn struct {
+	net.Conn
+	listener *listener
+
+	phase       atomic.Uint32
+	interrupted atomic.Bool
+	closed      atomic.Bool
+
+	// Of the goroutine that reads.
+	fresh     bool      // no request has come yet
+	headEnds  time.Time // deadline of the head that is being read
+	readUntil time.Time // deadline that is set
+
+	mu         sync.Mutex // what follows; a shutdown may close from elsewhere
+	writeUntil time.Time
+	reset      bool   // close with RST: the answer has no other sign of being cut
+	failed     bool   // a write failed
+	hold       bool   // keep the next write until the one after it
+	held       []byte // what is kept
+	vector     [4][]byte
+	buffers    net.Buffers
+	delivery   *delivery
+}
+
+var (
+	// errInterrupted ends a read of a request body that nobody needs any more.
+	errInterrupted = errors.New("the request was answered before its body ended")
+
+	crlf = []byte("\r\n")
+)
+
+func newConn(nc net.Conn, l *listener) *conn {
+	return &conn{Conn: nc, listener: l, fresh: true}
+}
+
+// Read reads with the deadline that belongs to the phase.
+func (c *conn) Read(p []byte) (int, error) {
+	phase := c.phase.Load()
+	if phase == phaseTunnel {
+		return c.Conn.Read(p)
+	}
+	if err := c.armRead(phase); err != nil {
+		return 0, err
+	}
+	n, err := c.Conn.Read(p)
+	if n > 0 && phase == phaseIdle {
+		c.fresh = false
+		c.headEnds = time.Now().Add(c.listener.headerTimeout)
+		c.phase.Store(phaseHead)
+	}
+	if err == io.EOF && phase != phaseIdle {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+func (c *conn) armRead(phase uint32) error {
+	until := c.readUntil
+	switch {
+	case phase == phaseHead:
+		until = c.headEnds
+	case phase == phaseBody:
+		until = extend(until, c.listener.idleTimeout)
+	case c.fresh:
+		until = extend(until, c.listener.headerTimeout)
+	default:
+		until = extend(until, c.listener.keepAlive)
+	}
+	if !until.Equal(c.readUntil) {
+		c.readUntil = until
+		if err := c.Conn.SetReadDeadline(until); err != nil {
+			return err
+		}
+	}
+	// After the deadline is set, so that an interrupt is not undone by it.
+	if c.interrupted.Load() {
+		return errInterrupted
+	}
+	return nil
+}
+
+// extend returns a deadline limit from now, or the present one if it is nearly
+// that: setting a deadline costs more than looking at the clock.
+func extend(present time.Time, limit time.Duration) time.Time {
+	want := time.Now().Add(limit)
+	if slack := want.Sub(present); slack >= 0 && slack < limit/8 {
+		return present
+	}
+	return want
+}
+
+// SetReadDeadline is, before a tunnel, how fasthttp tells that a head is complete:
+// the server sets no other read limit than that of its HeaderReceived callback.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	if c.phase.Load() == phaseTunnel {
+		return c.Conn.SetReadDeadline(t)
+	}
+	if !t.IsZero() {
+		c.phase.Store(phaseBody)
+	}
+	return nil
+}
+
+// SetDeadline is how fasthttp hands a connection over to a tunnel.
+func (c *conn) SetDeadline(t time.Time) error {
+	c.phase.Store(phaseTunnel)
+	return c.Conn.SetDeadline(t)
+}
+
+// idle tells that an answer is complete and the next request may come.
+func (c *conn) idle() {
+	if c.phase.Load() == phaseTunnel {
+		return
+	}
+	c.mu.Lock()
+	_ = c.flush() // an error shows at the next read
+	c.settle()
+	c.mu.Unlock()
+	c.phase.Store(phaseIdle)
+}
+
+// interrupt makes a read of the request body return, now and later.
+func (c *conn) interrupt() {
+	c.interrupted.Store(true)
+	_ = c.Conn.SetReadDeadline(time.Unix(1, 0))
+}
+
+// join tells that the next answer is written as a head and a body, which are to
+// leave as one.
+func (c *conn) join() {
+	c.mu.Lock()
+	c.hold = true
+	c.mu.Unlock()
+}
+
+// cut makes the connection close with a reset.
+func (c *conn) cut() {
+	c.mu.Lock()
+	c.reset = true
+	c.mu.Unlock()
+}
+
+// Write sends p, or keeps it to be sent with what follows.
+func (c *conn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hold {
+		c.hold = false
+		c.held = append(c.held[:0], p...)
+		return len(p), nil
+	}
+	if err := c.send(p); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// writeChunk sends data as one chunk of a chunked body.
+func (c *conn) writeChunk(data []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var line [18]byte
+	at := len(line) - 2
+	copy(line[at:], crlf)
+	for n := len(data); n > 0; n >>= 4 {
+		at--
+		line[at] = "0123456789abcdef"[n&15]
+	}
+	// The line goes behind the kept head, since what is sent lives on the heap.
+	c.held = append(c.held, line[at:]...)
+	return c.send(data, crlf)
+}
+
+// flush sends what is kept. The caller holds mu.
+func (c *conn) flush() error { return c.send() }
+
+// send writes what is kept and then the parts, in one call to the kernel where
+// the connection allows. The caller holds mu.
+func (c *conn) send(parts ...[]byte) error {
+	c.hold = false
+	n, total := 0, 0
+	if len(c.held) > 0 {
+		c.vector[0] = c.held
+		n, total = 1, len(c.held)
+	}
+	for _, part := range parts {
+		if len(part) > 0 {
+			c.vector[n] = part
+			n++
+			total += len(part)
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	defer c.releaseSent()
+	if n > 1 && total <= writePiece {
+		if err := c.armWrite(); err != nil {
+			c.failed = true
+			return err
+		}
+		first := c.vector[0]
+		c.buffers = c.vector[:n]
+		written, err := c.buffers.WriteTo(c.Conn)
+		return c.account(first, written, err)
+	}
+	for _, part := range c.vector[:n] {
+		written, err := c.writePieces(part)
+		if err := c.account(part, written, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// releaseSent lets go of what was sent. A large buffer is not kept for later.
+func (c *conn) releaseSent() {
+	c.vector = [4][]byte{}
+	c.buffers = nil
+	if cap(c.held) > 16<<10 {
+		c.held = nil
+	}
+	c.held = c.held[:0]
+}
+
+// writePieces writes p so that the idle limit counts anew for each piece: a slow
+// reader that lives is not taken for a dead one.
+func (c *conn) writePieces(p []byte) (int64, error) {
+	written := int64(0)
+	for len(p) > 0 {
+		if err := c.armWrite(); err != nil {
+			return written, err
+		}
+		n, err := c.Conn.Write(p[:min(len(p), writePiece)])
+		written += int64(n)
+		if err != nil {
+			return written, err
+		}
+		p = p[n:]
+	}
+	return written, nil
+}
+
+func (c *conn) armWrite() error {
+	if c.phase.Load() == phaseTunnel {
+		return nil
+	}
+	until := extend(c.writeUntil, c.listener.idleTimeout)
+	if until.Equal(c.writeUntil) {
+		return nil
+	}
+	c.writeUntil = until
+	return c.Conn.SetWriteDeadline(until)
+}
+
+// account notes what the kernel has taken, and tells a delivery that waits for it.
+func (c *conn) account(first []byte, written int64, err error) error {
+	c.listener.stats.BytesOut.Add(uint64(written))
+	if err != nil {
+		c.failed = true
+	}
+	if d := c.delivery; d != nil && written > 0 && d.passed(first, written) {
+		c.delivery = nil
+	}
+	return err
+}
+
+// expect makes d learn what is sent from now on.
+func (c *conn) expect(d *delivery) {
+	c.mu.Lock()
+	c.delivery = d
+	c.mu.Unlock()
+}
+
+// settle tells a waiting delivery how the answer ended. The caller holds mu.
+func (c *conn) settle() {
+	if c.delivery != nil && !c.failed {
+		c.delivery.complete()
+	}
+	c.delivery = nil
+}
+
+// Close sends what is kept and closes. If the client has not been read to the end
+// of its request, what it still sends is read for a moment.
+func (c *conn) Close() error {
+	if c.closed.Swap(true) {
+		return nil
+	}
+	c.mu.Lock()
+	phase := c.phase.Load()
+	if phase != phaseTunnel && !c.reset {
+		_ = c.flush()
+		c.settle()
+	}
+	reset, failed := c.reset, c.failed
+	c.mu.Unlock()
+	if tcp, _ := c.Conn.(*net.TCPConn); tcp != nil {
+		switch {
+		case reset:
+			_ = tcp.SetLinger(0)
+		case !failed && (phase == phaseHead || phase == phaseBody):
+			linger(tcp)
+		}
+	}
+	c.listener.gone(c)
+	return c.Conn.Close()
+}
+
+func linger(tcp *net.TCPConn) {
+	if tcp.CloseWrite() == nil && tcp.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
+		_, _ = io.CopyN(io.Discard, readerOnly{tcp}, lingerBytes)
+	}
+}
+
+// readerOnly hides the methods by which io.Copy would take short cuts.
+type readerOnly struct{ io.Reader }
+
+// headLength returns the length of the answer head at the beginning of p, or all
+// of p if it does not end there.
+func headLength(p []byte) int64 {
+	if i := bytes.Index(p, []byte("\r\n\r\n")); i >= 0 {
+		return int64(i + 4)
+	}
+	return int64(len(p))
+}

@@ -1,0 +1,294 @@
+package proxy
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/sedge-proxy/sedge/decision"
+	"github.com/sedge-proxy/sedge/proxy/cache"
+	"github.com/sedge-proxy/sedge/visitor"
+)
+
+// exchange is one request on its way. It is pooled: nothing of it may be kept
+// after the handler has returned.
+type exchange struct {
+	server *Server
+	site   *Site
+	ctx    *fasthttp.RequestCtx
+	conn   *conn // nil when the request did not come over one of ours
+	began  time.Time
+
+	// accept
+	fields    []field
+	id        string // of the request
+	clientIP  netip.Addr
+	scheme    string
+	host      string // as the client asked, with port
+	trusted   bool   // the peer may speak for others
+	tunnelled bool
+
+	// route
+	page  decision.Page
+	route *route
+
+	// identify
+	client  visitor.Client
+	kind    pageKind
+	visitor string // verified or minted id
+	minted  string // cookie value for the answer
+	counted bool
+
+	// profile to plan
+	concerned    bool
+	budget       *budget
+	attributes   []string
+	facts        decision.Facts
+	segmentation *decision.Segmentation
+	segmented    bool
+	assignments  []decision.Assignment
+	query        decision.Query
+	plan         *decision.Plan
+	reason       Reason // why the origin's own page is shown
+
+	// variant, fetch, rewrite
+	key         []byte
+	lookup      lookup
+	out         fasthttp.Request // to the origin
+	body        *requestBody
+	status      int
+	cacheStatus string
+
+	headerFunc func(name string) []byte // x.header, bound once
+	scratch    []byte
+}
+
+// pageKind says what a request may become.
+type pageKind struct {
+	page       bool // GET or HEAD that may show HTML which is personalized
+	explicit   bool // it asks for HTML in so many words
+	navigation bool // a person goes to a page: it mints and counts
+}
+
+// handle answers one request: the numbered list of the package's story.
+func (s *Server) handle(ctx *fasthttp.RequestCtx) {
+	x := s.begin(ctx)
+	if x == nil {
+		return
+	}
+	defer x.end()
+	if !x.accept() || !x.pickRoute() || x.serveTunnel() {
+		return
+	}
+	x.identify()
+	if x.concerned {
+		x.decide() // profile, segment, assign, plan: within the budget
+		if x.redirect() || x.serveVariant() {
+			return
+		}
+	}
+	if !x.fetch() {
+		return
+	}
+	if x.concerned {
+		x.rewrite()
+	} else {
+		x.passOn()
+	}
+	x.record()
+}
+
+// begin takes an exchange from the pool and pins the site.
+func (s *Server) begin(ctx *fasthttp.RequestCtx) *exchange {
+	site := s.pinSite()
+	if site == nil {
+		ctx.Error("starting", fasthttp.StatusServiceUnavailable)
+		ctx.SetConnectionClose()
+		return nil
+	}
+	s.stats.InFlight.Add(1)
+	x := s.exchanges.Get().(*exchange)
+	x.site, x.ctx, x.began = site, ctx, s.now()
+	x.conn, _ = ctx.Conn().(*conn)
+	return x
+}
+
+// end is the outermost frame of every request: it catches panics, writes the
+// access log and gives everything back.
+func (x *exchange) end() {
+	if r := recover(); r != nil {
+		x.server.stats.Panics.Add(1)
+		x.server.log.Error("request panicked", "request_id", x.id, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+		x.fail(fasthttp.StatusInternalServerError, "internal error")
+		x.ctx.SetConnectionClose()
+	}
+	if !x.tunnelled {
+		x.status = x.ctx.Response.StatusCode()
+	}
+	x.server.stats.answered(x.status)
+	x.server.stats.InFlight.Add(-1)
+	x.logAccess()
+	x.site.unpin()
+	x.reset()
+	x.server.exchanges.Put(x)
+}
+
+func (x *exchange) reset() {
+	if x.budget != nil {
+		x.budget.stop()
+	}
+	clear(x.fields)
+	clear(x.attributes)
+	clear(x.assignments)
+	*x = exchange{
+		server: x.server, headerFunc: x.headerFunc, scratch: x.scratch[:0], key: x.key[:0],
+		fields: x.fields[:0], attributes: x.attributes[:0], assignments: x.assignments[:0],
+	}
+}
+
+func (x *exchange) logAccess() {
+	s := x.server
+	if !s.accessLog || !s.log.Enabled(nil, slog.LevelInfo) {
+		return
+	}
+	route := ""
+	if x.route != nil {
+		route = x.route.name
+	}
+	s.log.LogAttrs(nil, slog.LevelInfo, "request",
+		slog.String("request_id", x.id),
+		slog.String("method", string(x.ctx.Method())),
+		slog.String("host", clean(x.page.Host, 255)),
+		slog.String("path", clean(x.page.Path, 1024)),
+		slog.Int("status", x.status),
+		slog.Float64("ms", float64(s.now().Sub(x.began).Microseconds())/1000),
+		slog.String("route", route),
+		slog.String("cache", x.cacheStatus),
+		slog.Bool("personalized", x.plan != nil && applies(x.plan)),
+		slog.String("failed_open", string(x.reason)),
+		slog.Bool("bot", x.client.Bot),
+	)
+}
+
+// clean bounds what came from a client before it is logged.
+func clean(s string, max int) string {
+	if len(s) > max {
+		s = s[:max]
+	}
+	return strings.ToValidUTF8(s, "?")
+}
+
+// Header returns the first value of a request header, in any case.
+func (x *exchange) Header(name string) []byte { return x.header(name) }
+
+func (x *exchange) header(name string) []byte {
+	for i := range x.fields {
+		if f := &x.fields[i]; equalFold(f.name, name) {
+			return f.value
+		}
+	}
+	return nil
+}
+
+// Cookie returns the first cookie of that name.
+func (x *exchange) Cookie(name string) []byte {
+	for i := range x.fields {
+		if f := &x.fields[i]; equalFold(f.name, "Cookie") {
+			if value, ok := findCookie(f.value, name); ok {
+				return value
+			}
+		}
+	}
+	return nil
+}
+
+func findCookie(header []byte, name string) ([]byte, bool) {
+	for len(header) > 0 {
+		pair, rest, _ := bytes.Cut(header, []byte{';'})
+		header = rest
+		key, value, ok := bytes.Cut(trimSpace(pair), []byte{'='})
+		if ok && string(trimSpace(key)) == name {
+			return bytes.Trim(trimSpace(value), `"`), true
+		}
+	}
+	return nil, false
+}
+
+// Query returns the first value of a query key, decoded.
+func (x *exchange) Query(name string) []byte {
+	query := x.page.Query
+	for len(query) > 0 {
+		var pair string
+		pair, query, _ = strings.Cut(query, "&")
+		key, value, _ := strings.Cut(pair, "=")
+		if key == name || strings.ContainsAny(key, "%+") && string(x.unescape(key)) == name {
+			return x.unescape(value)
+		}
+	}
+	return nil
+}
+
+// unescape decodes into the scratch buffer; what is no escape stays as it is.
+func (x *exchange) unescape(s string) []byte {
+	x.scratch = x.scratch[:0]
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '+':
+			x.scratch = append(x.scratch, ' ')
+		case c == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]):
+			x.scratch = append(x.scratch, unhex(s[i+1])<<4|unhex(s[i+2]))
+			i += 2
+		default:
+			x.scratch = append(x.scratch, c)
+		}
+	}
+	return x.scratch
+}
+
+func unhex(b byte) byte {
+	if b <= '9' {
+		return b - '0'
+	}
+	return lower(b) - 'a' + 10
+}
+
+// Host returns the host without port.
+func (x *exchange) Host() []byte { return []byte(x.page.Host) }
+
+// Path returns the decoded path.
+func (x *exchange) Path() []byte { return []byte(x.page.Path) }
+
+// Method returns the method.
+func (x *exchange) Method() []byte { return x.ctx.Method() }
+
+// lookup is what the variant step knows.
+type lookup struct {
+	usable  bool // the request may be answered from, and its answer go into, the cache
+	refresh bool // the client wants it fetched anew
+	hit     *cache.Variant
+}
+
+// requestBody is the client's body on its way to the origin.
+type requestBody struct {
+	stream interface{ Read(p []byte) (int, error) }
+	left   int64 // -1: no limit
+	over   bool
+}
+
+// Read reads up to the limit; beyond it the body is an error.
+func (b *requestBody) Read(p []byte) (int, error) {
+	n, err := b.stream.Read(p)
+	if b.left >= 0 {
+		if b.left -= int64(n); b.left < 0 {
+			b.over = true
+			return 0, errBodyTooLarge
+		}
+	}
+	return n, err
+}

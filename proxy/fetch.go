@@ -1,0 +1,172 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/sedge-proxy/sedge/proxy/upstream"
+)
+
+// What the origin must not be asked when the page is going to be changed: for a
+// part of it, or whether the client's copy, which has our edits, is still its own.
+var (
+	wholePage  = []string{"If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since", "Range", "If-Range"}
+	wholeIfWas = wholePage[:4]
+)
+
+// fetch asks the origin. It reports false when it has answered with an error.
+func (x *exchange) fetch() bool {
+	x.prepare()
+	if !x.ask() {
+		return false
+	}
+	if x.concerned && x.isPartOfPage() {
+		// Offsets in the origin's page mean nothing in ours: ask for all of it.
+		_ = x.ctx.Response.CloseBodyStream()
+		x.kind.explicit = true
+		x.prepare()
+		return x.ask()
+	}
+	return true
+}
+
+// isPartOfPage reports whether a range was asked for, and the answer is HTML.
+func (x *exchange) isPartOfPage() bool {
+	resp := &x.ctx.Response
+	switch resp.StatusCode() {
+	case fasthttp.StatusPartialContent, fasthttp.StatusRequestedRangeNotSatisfiable:
+		return !x.kind.explicit && (isHTML(resp.Header.ContentType()) || resp.StatusCode() == fasthttp.StatusRequestedRangeNotSatisfiable)
+	}
+	return false
+}
+
+// prepare makes the request that the origin gets.
+func (x *exchange) prepare() {
+	o := upstream.PrepareOptions{
+		ClientIP:       x.address(),
+		Scheme:         x.scheme,
+		Host:           x.host,
+		TrustForwarded: x.trusted,
+		StripCookies:   x.site.cookieNames,
+		AddHeaders:     x.requestIDHeader(),
+	}
+	if x.concerned {
+		o.ForceAcceptEncoding = "identity"
+		if x.acceptsGzip() {
+			o.ForceAcceptEncoding = "gzip"
+		}
+		o.StripHeaders = wholeIfWas
+		if x.kind.explicit {
+			o.StripHeaders = wholePage
+		}
+		action := &x.plan.Action
+		if action.Path != "" {
+			o.Path = string(x.appendTarget(nil))
+		}
+		o.AddHeaders = append(o.AddHeaders, action.Headers...)
+	}
+	upstream.Prepare(&x.out, &x.ctx.Request, o)
+}
+
+func (x *exchange) requestIDHeader() [][2]string {
+	return [][2]string{{"X-Request-Id", x.id}}
+}
+
+func (x *exchange) address() string {
+	if !x.clientIP.IsValid() {
+		return ""
+	}
+	return x.clientIP.String()
+}
+
+// ask sends the request and takes the head of the answer.
+func (x *exchange) ask() bool {
+	resp := &x.ctx.Response
+	var o upstream.Options
+	body := x.requestBody()
+	if body != nil && x.conn != nil {
+		o.Interrupt = x.conn.interrupt
+	}
+	var err error
+	if body != nil {
+		err = x.route.upstream.Do(&x.out, resp, body, o)
+	} else {
+		err = x.route.upstream.Do(&x.out, resp, nil, o)
+	}
+	if err != nil {
+		x.failUpstream(err)
+		return false
+	}
+	x.delivered()
+	return true
+}
+
+// delivered maps the answer to what the client knows the site by. The origin
+// cannot set the visitor cookie.
+func (x *exchange) delivered() {
+	resp := &x.ctx.Response
+	x.route.upstream.Deliver(resp, x.scheme, x.host)
+	resp.Header.DelCookie(x.site.Cookie.Name())
+}
+
+func (x *exchange) requestBody() *requestBody {
+	if x.ctx.Request.Header.ContentLength() == 0 {
+		return nil
+	}
+	stream := x.ctx.RequestBodyStream()
+	if stream == nil {
+		return nil
+	}
+	body := &requestBody{stream: stream, left: -1}
+	if limit := int64(x.server.cfg.MaxBody); limit > 0 {
+		body.left = limit
+	}
+	x.body = body
+	return body
+}
+
+// failUpstream answers for an origin that did not.
+func (x *exchange) failUpstream(err error) {
+	status := fasthttp.StatusBadGateway
+	var e *upstream.Error
+	if errors.As(err, &e) {
+		status = e.Kind.Status()
+		if e.Kind != upstream.Client {
+			x.server.stats.UpstreamErrors.Add(1)
+		}
+	}
+	if errors.Is(err, errBodyTooLarge) {
+		status = fasthttp.StatusRequestEntityTooLarge
+	}
+	x.server.log.Warn("upstream failed", "request_id", x.id, "upstream", x.route.upstream.Name(), "status", status, "error", err.Error())
+	x.fail(status, describe(status))
+	if x.body != nil {
+		x.ctx.SetConnectionClose()
+	}
+	if status == fasthttp.StatusServiceUnavailable {
+		x.ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, "1")
+	}
+}
+
+func describe(status int) string {
+	switch status {
+	case fasthttp.StatusGatewayTimeout:
+		return "the site took too long to answer"
+	case fasthttp.StatusServiceUnavailable:
+		return "the site is too busy at the moment"
+	case fasthttp.StatusBadRequest:
+		return "the request body broke off"
+	case fasthttp.StatusRequestEntityTooLarge:
+		return errBodyTooLarge.Error()
+	}
+	return "the site could not be reached"
+}
+
+// isHTML reports whether a content type is a page.
+func isHTML(contentType []byte) bool {
+	media, _, _ := bytes.Cut(contentType, []byte{';'})
+	media = trimSpace(media)
+	return equalFold(media, "text/html") || equalFold(media, "application/xhtml+xml")
+}

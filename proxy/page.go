@@ -1,0 +1,316 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/sedge-proxy/sedge/proxy/upstream"
+	"github.com/sedge-proxy/sedge/rewrite"
+)
+
+var (
+	errCorrupt = errors.New("the page's compressed body is damaged")
+	errBomb    = errors.New("the page's compressed body grows beyond all measure")
+)
+
+const (
+	// A body may unpack to this many times its size, once it is larger than
+	// bombFloor: real pages stay far below it, and a bomb far above.
+	bombRatio = 200
+	bombFloor = 8 << 20
+
+	keptOut = 256 << 10 // larger buffers are not pooled
+)
+
+// pageBody is a page on its way from the origin through the rewriter: unpacked,
+// edited, packed again, watched for triggers and collected for the cache. It is a
+// pull: each step reads what the origin has sent and makes of it what can already
+// leave, so a slow origin's first bytes are not held back.
+type pageBody struct {
+	flowTarget
+	taken *upstream.TakenBody
+
+	raw      rawReader
+	unpacker *gzip.Reader
+	unpack   bool
+	source   io.Reader
+	first    []byte // what begin has read
+	firstErr error
+
+	rewriter *rewrite.Rewriter // nil: nothing to edit or to look for
+	packer   *gzip.Writer
+	pack     bool
+
+	chunk   []byte
+	out     []byte // ready for the client
+	taken1  int    // of out, by Read
+	read    int64  // bytes of the page so far
+	emitted int64  // bytes of the edited page so far
+	done    bool   // the page is complete
+	err     error
+
+	collect *collector // nil: not to be stored
+	watch   *watch     // nil: nobody is counted
+	onBail  func(rewrite.Reason)
+}
+
+// rawReader counts the origin's bytes, and keeps them until a page is known to
+// be sound.
+type rawReader struct {
+	from    io.Reader
+	n       int64
+	keeping bool
+	kept    []byte
+}
+
+func (r *rawReader) Read(p []byte) (int, error) {
+	n, err := r.from.Read(p)
+	r.n += int64(n)
+	if r.keeping {
+		r.kept = append(r.kept, p[:n]...)
+	}
+	return n, err
+}
+
+func newPageBody(s *Server) *pageBody {
+	w, err := gzip.NewWriterLevel(io.Discard, gzipLevel)
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+	return &pageBody{flowTarget: flowTarget{server: s}, packer: w, chunk: make([]byte, copySize)}
+}
+
+// open makes the page ready. It reports false if the compressed body is damaged
+// at its beginning: the origin's bytes then pass as they are.
+func (b *pageBody) open(taken *upstream.TakenBody, unpack, pack bool) bool {
+	b.taken = taken
+	b.raw = rawReader{from: taken, kept: b.raw.kept[:0], keeping: unpack}
+	b.source = &b.raw
+	b.unpack, b.pack = unpack, pack
+	if pack {
+		b.packer.Reset((*packed)(b))
+	}
+	if !unpack {
+		return true
+	}
+	err := b.begin()
+	b.raw.keeping = false
+	if err != nil && err != io.EOF {
+		b.replay()
+		return false
+	}
+	return true
+}
+
+// begin unpacks the first part of the page.
+func (b *pageBody) begin() error {
+	var err error
+	if b.unpacker == nil {
+		b.unpacker, err = gzip.NewReader(&b.raw)
+	} else {
+		err = b.unpacker.Reset(&b.raw)
+	}
+	if err != nil {
+		if err == io.EOF {
+			return errCorrupt
+		}
+		return err
+	}
+	b.source = b.unpacker
+	n := 0
+	for n == 0 && err == nil {
+		n, err = b.source.Read(b.chunk)
+	}
+	b.first, b.firstErr = b.chunk[:n], err
+	return err
+}
+
+// replay goes back to the origin's own bytes.
+func (b *pageBody) replay() {
+	b.source = io.MultiReader(newReader(b.raw.kept), b.taken)
+	b.first, b.firstErr = nil, nil
+	b.unpack, b.pack = false, false
+	b.collect = nil
+	if b.rewriter != nil {
+		b.rewriter.Release()
+		b.rewriter = nil
+	}
+}
+
+// newReader reads a copy: the kept bytes go back to the pool's buffer.
+func newReader(p []byte) io.Reader { return &sliceReader{rest: p} }
+
+type sliceReader struct{ rest []byte }
+
+func (r *sliceReader) Read(p []byte) (int, error) {
+	if len(r.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+// packed is where the packer writes.
+type packed pageBody
+
+func (b *packed) Write(p []byte) (int, error) {
+	b.out = append(b.out, p...)
+	return len(p), nil
+}
+
+// Write takes what the rewriter has done with.
+func (b *pageBody) Write(p []byte) (int, error) {
+	b.emitted += int64(len(p))
+	b.collect.add(p)
+	if b.pack {
+		return b.packer.Write(p)
+	}
+	b.out = append(b.out, p...)
+	return len(p), nil
+}
+
+// step reads once from the origin and works it off.
+func (b *pageBody) step() {
+	chunk, err := b.first, b.firstErr
+	if chunk == nil && err == nil {
+		var n int
+		n, err = b.source.Read(b.chunk)
+		chunk = b.chunk[:n]
+	}
+	b.first, b.firstErr = nil, nil
+	b.read += int64(len(chunk))
+	if b.unpack && b.read > bombFloor && b.read/bombRatio > b.raw.n {
+		err = errBomb
+		b.server.stats.failOpen(ReasonBomb)
+	}
+	if err == nil || err == io.EOF {
+		if werr := b.edit(chunk, err == io.EOF); werr != nil {
+			err = werr
+		}
+	}
+	switch {
+	case err == io.EOF:
+		b.finish()
+	case err != nil:
+		b.err = err
+	}
+}
+
+// edit sends a part of the page through the rewriter.
+func (b *pageBody) edit(chunk []byte, last bool) (err error) {
+	if b.rewriter == nil {
+		_, err = b.Write(chunk)
+	} else {
+		b.server.stats.RewriteBytes.Add(uint64(len(chunk)))
+		if _, err = b.rewriter.Write(chunk); err == nil && last {
+			err = b.rewriter.Close()
+		}
+		b.watch.see(b.rewriter.Matches())
+	}
+	if err != nil || !b.pack {
+		return err
+	}
+	if last {
+		return b.packer.Close()
+	}
+	return b.packer.Flush()
+}
+
+// finish ends a page that came to its clean end.
+func (b *pageBody) finish() {
+	b.done = true
+	if b.rewriter != nil {
+		if reason := b.rewriter.Bailed(); reason != rewrite.NotBailed && b.onBail != nil {
+			b.onBail(reason)
+		}
+	}
+	var matches []rewrite.Match
+	if b.rewriter != nil {
+		matches = b.rewriter.Matches()
+	}
+	b.collect.store(matches)
+	b.collect = nil
+}
+
+// Read serves those who cannot be written to directly.
+func (b *pageBody) Read(p []byte) (int, error) {
+	b.watch.delivered(b.emittedBefore())
+	for b.taken1 == len(b.out) {
+		b.out, b.taken1 = b.out[:0], 0
+		switch {
+		case b.err != nil:
+			return 0, b.err
+		case b.done:
+			return 0, io.EOF
+		}
+		b.step()
+	}
+	n := copy(p, b.out[b.taken1:])
+	b.taken1 += n
+	return n, nil
+}
+
+// emittedBefore returns up to where the edited page is known to have left.
+func (b *pageBody) emittedBefore() int64 {
+	if b.taken1 == len(b.out) {
+		return b.emitted
+	}
+	return 0
+}
+
+// WriteTo writes to the connection; fasthttp's buffer for it is not used.
+func (b *pageBody) WriteTo(io.Writer) (int64, error) {
+	total := int64(0)
+	for {
+		for len(b.out) == 0 && !b.done && b.err == nil {
+			b.step()
+		}
+		if len(b.out) > 0 {
+			if err := b.write(b.out); err != nil {
+				return total, err
+			}
+			total += int64(len(b.out))
+			b.out = b.out[:0]
+			b.watch.delivered(b.emitted)
+		}
+		if b.err != nil {
+			return total, b.err
+		}
+		if b.done {
+			return total, nil
+		}
+	}
+}
+
+// CloseWithError ends the exchange with the origin and gives everything back.
+func (b *pageBody) CloseWithError(err error) error {
+	b.ended(b.err != nil)
+	closed := b.taken.Close()
+	if b.done && err == nil && b.taken1 == len(b.out) {
+		b.watch.complete()
+	}
+	b.release()
+	return closed
+}
+
+func (b *pageBody) release() {
+	s := b.server
+	if b.rewriter != nil {
+		b.rewriter.Release()
+	}
+	out, kept := b.out[:0], b.raw.kept[:0]
+	if cap(out) > keptOut {
+		out = nil
+	}
+	if cap(kept) > keptOut {
+		kept = nil
+	}
+	*b = pageBody{
+		flowTarget: flowTarget{server: s}, unpacker: b.unpacker, packer: b.packer,
+		chunk: b.chunk, out: out, raw: rawReader{kept: kept},
+	}
+	s.pages.Put(b)
+}

@@ -1,0 +1,48 @@
+package proxy
+
+import (
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/sedge-proxy/sedge/proxy/upstream"
+)
+
+// pickRoute finds the route, and answers what never goes to an origin.
+func (x *exchange) pickRoute() bool {
+	if rest, ok := strings.CutPrefix(x.page.Path, x.server.cfg.ReservedPrefix); ok && (rest == "" || rest[0] == '/') {
+		x.serveReserved(rest)
+		return false
+	}
+	x.route = x.site.find(x.page.Host, x.page.Path)
+	if x.route == nil {
+		x.fail(fasthttp.StatusNotFound, "no site is configured for this address")
+		return false
+	}
+	return true
+}
+
+// serveTunnel carries WebSockets and other upgrades.
+func (x *exchange) serveTunnel() bool {
+	if x.header("Upgrade") == nil || !upstream.IsUpgrade(&x.ctx.Request) {
+		return false
+	}
+	x.prepare()
+	stats := &x.server.stats
+	stats.Streams.Add(1)
+	err := x.route.upstream.Tunnel(x.ctx, &x.out, func() { stats.Streams.Add(-1) })
+	switch {
+	case err == nil && x.ctx.Hijacked():
+		x.tunnelled = true
+		x.status = fasthttp.StatusSwitchingProtocols
+		return true
+	case err != nil:
+		stats.Streams.Add(-1)
+		x.failUpstream(err)
+		return true
+	}
+	stats.Streams.Add(-1)
+	x.delivered()
+	x.stream(nil)
+	return true
+}

@@ -1,0 +1,222 @@
+package proxy
+
+import (
+	"math"
+	"time"
+
+	"github.com/sedge-proxy/sedge/decision"
+	"github.com/sedge-proxy/sedge/event"
+	"github.com/sedge-proxy/sedge/proxy/cache"
+	"github.com/sedge-proxy/sedge/rewrite"
+)
+
+// record notes that a visitor was shown a page. It does so before the body goes
+// out, so that the visitor's next request finds it.
+func (x *exchange) record() {
+	resp := &x.ctx.Response
+	if resp.StatusCode() < 400 && isHTML(resp.Header.ContentType()) {
+		x.recordView()
+	}
+}
+
+// recordAtOnce notes a whole answer from memory: a variant, a 304 for it, or a
+// redirect (v nil), and waits for what the connection says of its delivery.
+func (x *exchange) recordAtOnce(v *cache.Variant) {
+	if v != nil {
+		x.recordView()
+	}
+	w := x.newWatch()
+	if w == nil {
+		return
+	}
+	if v != nil {
+		w.seeVariant(v)
+	}
+	x.expectWhole(w)
+}
+
+// expectWhole waits for what the connection says of the answer's way.
+func (x *exchange) expectWhole(w *watch) {
+	if w != nil && x.conn != nil {
+		x.conn.expect(&delivery{watch: w, head: -1})
+	}
+}
+
+func (x *exchange) recordView() {
+	if !x.counted || !x.kind.navigation || !x.ctx.IsGet() {
+		return
+	}
+	if !x.segmented {
+		x.segmentForRecord()
+	}
+	e := x.newEvent(event.Page)
+	e.Query = x.page.Query
+	x.server.keep(x.site.Recorder, e)
+}
+
+// segmentForRecord finds the segment of a visitor whom nothing was decided for.
+func (x *exchange) segmentForRecord() {
+	defer func() {
+		if r := recover(); r != nil {
+			x.server.stats.Panics.Add(1)
+			x.server.log.Error("segmenting panicked", "request_id", x.id, "panic", r)
+		}
+	}()
+	x.segmented = true
+	if err := x.know(); err != nil {
+		x.server.log.Warn("profile not read", "request_id", x.id, "error", err.Error())
+		return
+	}
+	x.segment()
+}
+
+func (x *exchange) newEvent(t event.Type) *event.Event {
+	now := x.server.now()
+	return &event.Event{
+		ID: x.server.newID(), Type: t, Visitor: x.visitor, Time: now, Received: now,
+		Minted: x.minted != "", Segment: x.primary(), Path: x.page.Path,
+	}
+}
+
+func (s *Server) keep(r Recorder, e *event.Event) {
+	if !r.Record(e) {
+		s.stats.Dropped.Add(1)
+	}
+}
+
+// watch looks out for the experiments that a visitor meets on one page, and for
+// what of it reaches them. It lives until the answer is sent, so it holds copies.
+// All methods work on nil.
+type watch struct {
+	server   *Server
+	recorder Recorder
+	visitor  string
+	path     string
+	minted   bool
+	now      func() time.Time
+	items    []watched
+}
+
+type watched struct {
+	exposure  decision.Exposure
+	edits     []int
+	first     int64 // where the arms begin to differ in the answer, -1: not seen yet
+	delivered bool
+}
+
+// newWatch returns nil if nobody is counted or nothing can be triggered. What
+// differs in a request action has happened already.
+func (x *exchange) newWatch() *watch {
+	if !x.counted || !x.ctx.IsGet() || len(x.plan.Triggers) == 0 {
+		return nil
+	}
+	w := &watch{
+		server: x.server, recorder: x.site.Recorder, visitor: x.visitor, path: x.page.Path,
+		minted: x.minted != "", now: x.server.now, items: make([]watched, 0, len(x.plan.Triggers)),
+	}
+	for i := range x.plan.Triggers {
+		t := &x.plan.Triggers[i]
+		w.items = append(w.items, watched{exposure: t.Exposure, edits: t.Edits, first: -1})
+		if t.Always {
+			w.trigger(&w.items[i], 0)
+		}
+	}
+	return w
+}
+
+func (w *watch) trigger(item *watched, first int64) {
+	item.first = first
+	w.note(event.Trigger, item)
+}
+
+func (w *watch) note(t event.Type, item *watched) {
+	now := w.now()
+	exposure := item.exposure
+	w.server.keep(w.recorder, &event.Event{
+		ID: w.server.newID(), Type: t, Visitor: w.visitor, Time: now, Received: now,
+		Minted: w.minted, Segment: exposure.Segment, Path: w.path, Exposure: &exposure,
+	})
+}
+
+// see takes what the edits of the page have matched so far.
+func (w *watch) see(matches []rewrite.Match) {
+	if w == nil {
+		return
+	}
+	for i := range w.items {
+		item := &w.items[i]
+		if item.first >= 0 {
+			continue
+		}
+		first := int64(math.MaxInt64)
+		for _, edit := range item.edits {
+			if edit < len(matches) && matches[edit].Count > 0 {
+				first = min(first, max(0, matches[edit].FirstOut))
+			}
+		}
+		if first != math.MaxInt64 {
+			w.trigger(item, first)
+		}
+	}
+}
+
+func (w *watch) seeVariant(v *cache.Variant) {
+	for i := range w.items {
+		item := &w.items[i]
+		if item.first >= 0 {
+			continue
+		}
+		first := int64(math.MaxInt64)
+		for _, edit := range item.edits {
+			if edit < len(v.First) && v.First[edit] >= 0 {
+				first = min(first, v.First[edit])
+			}
+		}
+		if first != math.MaxInt64 {
+			w.trigger(item, first)
+		}
+	}
+}
+
+// delivered tells that the edited page has left up to an offset, and reports
+// whether nothing is left to wait for.
+func (w *watch) delivered(upTo int64) bool {
+	if w == nil {
+		return true
+	}
+	waiting := false
+	for i := range w.items {
+		item := &w.items[i]
+		if item.delivered || item.first < 0 {
+			continue
+		}
+		if item.first >= upTo {
+			waiting = true
+			continue
+		}
+		item.delivered = true
+		w.note(event.Delivery, item)
+	}
+	return !waiting
+}
+
+// complete tells that the whole answer has left.
+func (w *watch) complete() { w.delivered(math.MaxInt64) }
+
+// delivery waits for what the kernel takes of an answer from memory.
+type delivery struct {
+	watch *watch
+	head  int64 // length of the answer's head, -1: nothing was sent yet
+	sent  int64
+}
+
+// passed takes that n more bytes were sent, which begin with first.
+func (d *delivery) passed(first []byte, n int64) bool {
+	if d.head < 0 {
+		d.head = headLength(first)
+	}
+	d.sent += n
+	return d.watch.delivered(d.sent - d.head)
+}
+
+func (d *delivery) complete() { d.watch.complete() }

@@ -1,0 +1,227 @@
+package proxy
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/sedge-proxy/sedge/proxy/cache"
+	"github.com/sedge-proxy/sedge/proxy/upstream"
+	"github.com/sedge-proxy/sedge/rewrite"
+)
+
+// rewrite applies the plan to the origin's page and answers with it. A page that
+// is left as it is takes the same way, so that its headers tell nothing.
+func (x *exchange) rewrite() {
+	resp := &x.ctx.Response
+	html := isHTML(resp.Header.ContentType())
+	if !html {
+		x.forgetMinted() // this is no page after all
+		if resp.StatusCode() < 300 {
+			x.setStatusHeaders(&resp.Header, "")
+			x.stream(nil)
+			return
+		}
+	}
+	cc := parseCacheControl(&resp.Header)
+	reason, editable := x.editable(&cc)
+	if !editable && reason != "" && len(x.plan.Edits) > 0 {
+		x.noteFailOpen(reason)
+	}
+	var lifetime time.Duration
+	if editable && x.lookup.usable && x.ctx.IsGet() {
+		lifetime = x.storableFor(&cc)
+	}
+	x.setPrivate(&resp.Header, cc)
+	switch {
+	case x.ctx.IsHead() && html:
+		// The length of an edited page is not known before it is made.
+		resp.Header.Del(fasthttp.HeaderContentLength)
+		x.conclude("fwd=" + x.forwarded())
+	case !editable:
+		x.conclude("fwd=" + x.forwarded())
+		x.expectWhole(x.newWatch())
+		x.stream(nil)
+	default:
+		x.edit(lifetime)
+	}
+}
+
+// forwarded says, in the words of RFC 9211, why the origin was asked.
+func (x *exchange) forwarded() string {
+	switch {
+	case !x.lookup.usable:
+		return "bypass"
+	case x.lookup.refresh:
+		return "request"
+	}
+	return "uri-miss"
+}
+
+func (x *exchange) conclude(status string) {
+	h := &x.ctx.Response.Header
+	x.setStatusHeaders(h, status)
+	x.giveCookie(h)
+}
+
+func (x *exchange) forgetMinted() {
+	if x.minted != "" {
+		x.visitor, x.minted, x.counted = "", "", false
+	}
+}
+
+// editable reports whether the answer is a page that can be edited, or why not.
+// What no visitor of the page would see edited has no reason.
+func (x *exchange) editable(cc *cacheControl) (Reason, bool) {
+	h := &x.ctx.Response.Header
+	switch {
+	case h.StatusCode() == fasthttp.StatusPartialContent:
+		return ReasonPartial, false
+	case h.StatusCode() != fasthttp.StatusOK || !isHTML(h.ContentType()):
+		return "", false
+	case cc.noTransform:
+		return ReasonNoChange, false
+	case !rewrite.Editable(string(h.ContentType())):
+		return ReasonCharset, false
+	}
+	switch coding := h.ContentEncoding(); {
+	case len(coding) == 0, equalFold(coding, "identity"), equalFold(coding, "gzip"), equalFold(coding, "x-gzip"):
+		return "", true
+	}
+	return ReasonEncoding, false
+}
+
+// storableFor returns for how long the edited page may be kept, 0 for not at all.
+func (x *exchange) storableFor(cc *cacheControl) time.Duration {
+	h := &x.ctx.Response.Header
+	lifetime := cc.sharedLifetime()
+	if lifetime <= 0 {
+		return 0
+	}
+	for name, value := range h.All() {
+		if equalFold(name, fasthttp.HeaderSetCookie) ||
+			equalFold(name, fasthttp.HeaderVary) && !equalFold(value, fasthttp.HeaderAcceptEncoding) {
+			return 0
+		}
+	}
+	return lifetime - age(h, x.server.now())
+}
+
+// edit sends the page through the rewriter.
+func (x *exchange) edit(lifetime time.Duration) {
+	resp := &x.ctx.Response
+	h := &resp.Header
+	program := x.program()
+	packed := equalFold(h.ContentEncoding(), "gzip") || equalFold(h.ContentEncoding(), "x-gzip")
+	origin, ok := resp.BodyStream().(*upstream.Body)
+	if !ok { // an empty page: nothing to edit, nothing worth keeping
+		x.conclude("fwd=" + x.forwarded())
+		return
+	}
+	taken := origin.Take()
+	page := x.server.pages.Get().(*pageBody)
+	store := lifetime > 0 && taken.Framed()
+	unpack := packed && (program != nil || store)
+	if program != nil {
+		page.rewriter = program.NewRewriter(page, rewrite.Limits{Memory: x.server.cfg.PageMemory})
+		page.onBail = x.bailed()
+	}
+	page.watch = x.newWatch()
+	if !page.open(taken, unpack, unpack) {
+		x.noteFailOpen(ReasonCorrupt)
+		page.watch, store = nil, false
+	}
+	status := "fwd=" + x.forwarded()
+	if store {
+		page.collect = x.newCollector(lifetime)
+		status += "; stored"
+	}
+	if applies(x.plan) && (page.rewriter != nil || !x.plan.Action.IsZero()) {
+		x.server.stats.Personalized.Add(1)
+	}
+	x.conclude(status)
+	x.stream(page)
+}
+
+// bailed returns what is to be noted when the rewriter leaves the rest of a page
+// as it is. The exchange is gone by then.
+func (x *exchange) bailed() func(rewrite.Reason) {
+	server, id := x.server, x.id
+	return func(reason rewrite.Reason) {
+		server.stats.failOpen(ReasonRewrite)
+		server.log.Warn("rest of the page not rewritten", "reason", string(reason), "request_id", id)
+	}
+}
+
+// program returns the plan's edits ready to run, nil for none.
+func (x *exchange) program() *rewrite.Program {
+	if len(x.plan.Edits) == 0 {
+		return nil
+	}
+	p, ok := x.server.programs.Get(x.plan.Digest)
+	if !ok {
+		p = &program{}
+		p.Program, p.err = rewrite.Compile(x.plan.Edits)
+		x.server.programs.Put(x.plan.Digest, p)
+	}
+	if p.err != nil {
+		x.noteFailOpen(ReasonCompile, "error", p.err.Error())
+		return nil
+	}
+	return p.Program
+}
+
+// collector gathers an edited page for the cache.
+type collector struct {
+	server  *Server
+	key     []byte
+	variant *cache.Variant
+	body    []byte
+	full    bool // larger than what is kept
+}
+
+func (x *exchange) newCollector(lifetime time.Duration) *collector {
+	now := x.server.now()
+	h := &x.ctx.Response.Header
+	v := &cache.Variant{Stored: now, Age: age(h, now), Expires: now.Add(lifetime)}
+	h.CopyTo(&v.Header)
+	v.Header.SetContentEncoding("")
+	v.Header.Del(fasthttp.HeaderTransferEncoding)
+	v.Header.Del(fasthttp.HeaderContentLength)
+	return &collector{server: x.server, key: bytes.Clone(x.key), variant: v}
+}
+
+func (c *collector) add(p []byte) {
+	if c == nil || c.full {
+		return
+	}
+	if int64(len(c.body)+len(p)) > c.server.variants.MaxObject() {
+		c.full, c.body = true, nil
+		return
+	}
+	c.body = append(c.body, p...)
+}
+
+// store keeps a page that is complete.
+func (c *collector) store(matches []rewrite.Match) {
+	if c == nil || c.full {
+		return
+	}
+	v := c.variant
+	v.Body = bytes.Clone(c.body)
+	v.First = make([]int64, len(matches))
+	for i, m := range matches {
+		v.First[i] = -1
+		if m.Count > 0 {
+			v.First[i] = m.FirstOut
+		}
+	}
+	sum := sha256.Sum256(v.Body)
+	v.Header.Set(fasthttp.HeaderETag, `W/"`+hex.EncodeToString(sum[:12])+`"`)
+	if c.server.variants.Put(c.key, v) {
+		c.server.stats.CacheStores.Add(1)
+	}
+}

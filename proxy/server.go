@@ -1,0 +1,249 @@
+package proxy
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/sedge-proxy/sedge/decision"
+	"github.com/sedge-proxy/sedge/proxy/cache"
+	"github.com/sedge-proxy/sedge/rewrite"
+)
+
+// maxPrograms bounds how many compiled plans are kept.
+const maxPrograms = 1024
+
+// Options are what a server is made of.
+type Options struct {
+	Config Config
+	Cache  cache.Config
+	Logger *slog.Logger
+	Now    func() time.Time
+	Random io.Reader // safe for concurrent use, as crypto/rand.Reader is
+}
+
+// Server answers the visitors of the current [Site].
+type Server struct {
+	cfg       Config
+	log       *slog.Logger
+	accessLog bool
+	now       func() time.Time
+	random    io.Reader
+	trusted   []netip.Prefix
+	http      *fasthttp.Server
+	stats     Stats
+	variants  *cache.Variants
+	programs  *cache.Recent[decision.Digest, *program]
+	exchanges sync.Pool
+	pages     sync.Pool // *pageBody
+	quiet     [len(reasons)]atomic.Int64
+
+	site atomic.Pointer[Site]
+
+	mu        sync.Mutex
+	listeners []*listener
+	draining  bool
+}
+
+// program is what a plan's edits compile to, or why they do not.
+type program struct {
+	*rewrite.Program
+	err error
+}
+
+// New makes a server of a valid configuration. It answers 503 until it has a site.
+func New(o Options) (*Server, error) {
+	if o.Logger == nil || o.Now == nil || o.Random == nil {
+		return nil, errors.New("make server: logger, clock and randomness are needed")
+	}
+	if err := errors.Join(o.Config.Validate().Err(), o.Cache.Validate().Err()); err != nil {
+		return nil, fmt.Errorf("make server: %w", err)
+	}
+	cfg := o.Config.WithDefaults()
+	trusted, err := parsePrefixes(cfg.TrustedProxies)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg: cfg, log: o.Logger, accessLog: *cfg.AccessLog, now: o.Now, random: o.Random, trusted: trusted,
+		variants: cache.NewVariants(o.Cache),
+		programs: cache.NewRecent[decision.Digest, *program](maxPrograms),
+	}
+	s.exchanges.New = func() any {
+		x := &exchange{server: s}
+		x.headerFunc = x.header
+		return x
+	}
+	s.pages.New = func() any { return newPageBody(s) }
+	s.http = s.newHTTP()
+	return s, nil
+}
+
+// newHTTP sets fasthttp up so that it changes nothing by itself: time limits are
+// the connection's, names and paths stay as they came.
+func (s *Server) newHTTP() *fasthttp.Server {
+	return &fasthttp.Server{
+		Handler:        s.handle,
+		ErrorHandler:   s.handleBroken,
+		HeaderReceived: s.headerReceived,
+		ExpectHandler:  s.expect,
+		ConnState: func(nc net.Conn, state fasthttp.ConnState) {
+			if c, ok := nc.(*conn); ok && state == fasthttp.StateIdle {
+				c.idle()
+			}
+		},
+		Logger:                        quietLogger{s.log},
+		Concurrency:                   s.cfg.MaxConnections,
+		ReadBufferSize:                int(s.cfg.MaxHeader),
+		StreamRequestBody:             true,
+		DisablePreParseMultipartForm:  true,
+		DisableHeaderNamesNormalizing: true,
+		SecureErrorLogMessage:         true,
+		NoDefaultServerHeader:         true,
+		NoDefaultDate:                 true,
+		NoDefaultContentType:          true,
+		CloseOnShutdown:               true,
+	}
+}
+
+// headerReceived tells the connection that the head is in: what is read from now
+// on is the body, which has a limit per read. The value itself is not used.
+func (s *Server) headerReceived(*fasthttp.RequestHeader) fasthttp.RequestConfig {
+	return fasthttp.RequestConfig{ReadTimeout: s.cfg.IdleTimeout}
+}
+
+// Stats returns the server's counters, which live as long as the server.
+func (s *Server) Stats() *Stats { return &s.stats }
+
+// CacheUsage returns what the variant cache holds at this moment.
+func (s *Server) CacheUsage() cache.Usage { return s.variants.Usage() }
+
+// ClearCache drops every variant.
+func (s *Server) ClearCache() { s.variants.Clear() }
+
+// Config returns the settings with their defaults.
+func (s *Server) Config() Config { return s.cfg }
+
+// SetSite makes site the current one for all requests that begin from now on. The
+// one before is released when its last request ends.
+func (s *Server) SetSite(site *Site) {
+	if old := s.site.Swap(site); old != nil {
+		old.unpin()
+	}
+}
+
+// pinSite returns the current site, pinned, or nil before there is one.
+func (s *Server) pinSite() *Site {
+	for {
+		site := s.site.Load()
+		if site == nil || site.pin() {
+			return site
+		}
+	}
+}
+
+// Listen opens the site's listener.
+func (s *Server) Listen() (net.Listener, error) {
+	ln, err := net.Listen("tcp", s.cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %q: %w", s.cfg.Listen, err)
+	}
+	return ln, nil
+}
+
+// Serve answers the connections of ln until Shutdown; then it returns nil.
+func (s *Server) Serve(ln net.Listener) error {
+	l := newListener(ln, &s.cfg, &s.stats)
+	s.mu.Lock()
+	if s.draining {
+		s.mu.Unlock()
+		return ln.Close()
+	}
+	s.listeners = append(s.listeners, l)
+	s.mu.Unlock()
+	if err := s.http.Serve(l); err != nil {
+		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
+	}
+	return nil
+}
+
+// Shutdown accepts no more connections, lets requests and streams end, and cuts
+// what is left when ctx ends. The current site is released.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.draining = true
+	listeners := s.listeners
+	s.mu.Unlock()
+	err := s.http.ShutdownWithContext(ctx)
+	if err == nil {
+		err = s.waitStreams(ctx)
+	}
+	for _, l := range listeners {
+		_ = l.Listener.Close()
+		l.closeAll()
+	}
+	s.SetSite(nil)
+	if err != nil {
+		return fmt.Errorf("shut down: %w", err)
+	}
+	return nil
+}
+
+// waitStreams waits for tunnels, which fasthttp does not count.
+func (s *Server) waitStreams(ctx context.Context) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for s.stats.Streams.Load() > 0 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+// newID returns a random id of 32 hexadecimal digits.
+func (s *Server) newID() string {
+	var raw [16]byte
+	if _, err := io.ReadFull(s.random, raw[:]); err != nil {
+		panic("BUG: the source of randomness failed: " + err.Error())
+	}
+	var text [32]byte
+	hex.Encode(text[:], raw[:])
+	return string(text[:])
+}
+
+// noteFailOpen counts that a page was not personalized, and logs it at most once
+// a second per reason: a dead plugin must not fill the disk.
+func (x *exchange) noteFailOpen(reason Reason, details ...any) {
+	x.reason = reason
+	s := x.server
+	s.stats.failOpen(reason)
+	second := s.now().Unix()
+	for i, r := range reasons {
+		if r == reason && s.quiet[i].Swap(second) == second {
+			return
+		}
+	}
+	s.log.Warn("page not personalized", append([]any{"reason", string(reason), "request_id", x.id, "path", clean(x.page.Path, 256)}, details...)...)
+}
+
+// quietLogger takes what fasthttp wants to say. Its messages may hold bytes of an
+// attacker, so only the fact is logged.
+type quietLogger struct{ log *slog.Logger }
+
+// Printf logs that fasthttp had something to say.
+func (l quietLogger) Printf(format string, _ ...any) {
+	l.log.Debug("fasthttp", "message", format)
+}
