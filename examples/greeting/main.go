@@ -16,7 +16,7 @@ type greeting struct{}
 
 type settings struct {
 	Select  string            `json:"select"`  // the element to write into
-	Hello   map[string]string `json:"hello"`   // by language; "" for all others
+	Hello   map[string]string `json:"hello"`   // by language, "other" for all others
 	Segment string            `json:"segment"` // who gets Special
 	Special string            `json:"special"`
 }
@@ -30,13 +30,13 @@ func (greeting) Configure(_ context.Context, raw json.RawMessage) (*plugins.Inst
 	if err := plugins.DecodeSettings(raw, &s); err != nil {
 		return nil, err
 	}
-	if s.Hello[""] == "" {
-		return nil, &plugins.SettingError{Path: "hello", Message: `missing: a greeting for "", all other languages`}
+	if s.Hello["other"] == "" {
+		return nil, &plugins.SettingError{Path: "hello.other", Message: "missing: the greeting in all other languages"}
 	}
 	plan := func(_ context.Context, r *plugins.Request) (*plugins.Answer, error) {
 		text := s.Hello[r.Attributes["language"]]
 		if text == "" {
-			text = s.Hello[""]
+			text = s.Hello["other"]
 		}
 		if s.Segment != "" && r.Segment == s.Segment {
 			text = s.Special

@@ -152,7 +152,7 @@ func (h *Host) start(ctx context.Context, cfg Config, print string) (*member, er
 	m := &member{cfg: cfg, print: print, host: h}
 	source, err := h.source(ctx, m)
 	if err != nil {
-		return nil, fmt.Errorf("plugin %q: %w", cfg.Name, err)
+		return nil, &Error{Plugin: cfg.Name, Kind: Down, Err: err}
 	}
 	m.source = source
 	h.mu.Lock()

@@ -36,6 +36,7 @@ func (c *contained) Configure(ctx context.Context, settings json.RawMessage) (*p
 
 func (c *contained) plan(instance *plugins.Instance) func(context.Context, *plugins.Request) (*plugins.Answer, error) {
 	return func(ctx context.Context, r *plugins.Request) (*plugins.Answer, error) {
+		r = wire.Repair(r)
 		answer, err := aside(ctx, c.slots, func() (*plugins.Answer, error) { return instance.Plan(ctx, r) })
 		if err != nil {
 			return nil, err

@@ -163,8 +163,8 @@ func (l *launcher) diedEarly(prog *program, err error) error {
 	case <-time.After(100 * time.Millisecond): // it may be about to
 		return nil
 	}
-	if first := prog.handshake(); first != "" && !strings.HasPrefix(first, "1|") {
-		return nil // what it said says more
+	if first := prog.handshake(); prog.wasKilled() || first != "" && !strings.HasPrefix(first, "1|") {
+		return nil // the error, or what it said, says more
 	}
 	select {
 	case <-prog.drained:

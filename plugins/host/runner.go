@@ -17,7 +17,8 @@ import (
 )
 
 const (
-	maxHandshake = 16 << 10               // bytes of the first line of standard output
+	maxHandshake = 16 << 10 // bytes of the first line of standard output
+	lastMoment   = 50 * time.Millisecond
 	drainAfter   = 500 * time.Millisecond // how long output is read after the process's death
 )
 
@@ -36,11 +37,13 @@ type program struct {
 	firstWrite *io.PipeWriter
 
 	exited  chan struct{} // closed when the process is dead
+	mute    chan struct{} // closed when standard output ended without a line
 	drained chan struct{} // closed when its output is read
 
-	mu    sync.Mutex
-	first string // the first line of standard output, for messages
-	state *os.ProcessState
+	mu     sync.Mutex
+	first  string // the first line of standard output, for messages
+	state  *os.ProcessState
+	killed bool // by us
 }
 
 var _ runner.Runner = (*program)(nil)
@@ -48,7 +51,7 @@ var _ runner.Runner = (*program)(nil)
 func newProgram(command, env []string, t *thread, out *output) *program {
 	p := &program{
 		command: command, env: env, thread: t, out: out,
-		exited: make(chan struct{}), drained: make(chan struct{}),
+		exited: make(chan struct{}), mute: make(chan struct{}), drained: make(chan struct{}),
 	}
 	p.firstLine, p.firstWrite = io.Pipe()
 	return p
@@ -131,7 +134,9 @@ func (p *program) readStdout(stdout *os.File) {
 	p.mu.Lock()
 	p.first = strings.TrimSpace(string(line))
 	p.mu.Unlock()
-	if len(line) > 0 {
+	if len(line) == 0 {
+		close(p.mute)
+	} else {
 		_, _ = p.firstWrite.Write(append([]byte(strings.TrimSpace(string(line))), '\n'))
 	}
 	_ = p.firstWrite.Close()
@@ -163,8 +168,17 @@ func (p *program) Wait(context.Context) error {
 	return nil
 }
 
-// Kill implements [runner.AttachedRunner].
+// Kill implements [runner.AttachedRunner]. A process that is about to end by itself
+// gets the moment for it, so that its own state is reported.
 func (p *program) Kill(context.Context) error {
+	select {
+	case <-p.mute:
+		select {
+		case <-p.exited:
+		case <-time.After(lastMoment):
+		}
+	default:
+	}
 	p.kill()
 	return nil
 }
@@ -174,9 +188,19 @@ func (p *program) kill() {
 	case <-p.exited:
 	default:
 		if p.pid > 0 {
+			p.mu.Lock()
+			p.killed = p.state == nil
+			p.mu.Unlock()
 			killGroup(p.pid)
 		}
 	}
+}
+
+// wasKilled reports whether the process ended because we wanted it to.
+func (p *program) wasKilled() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.killed && (p.state == nil || !p.state.Exited())
 }
 
 // Stdout implements [runner.Runner]: the first line only.

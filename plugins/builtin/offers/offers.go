@@ -215,7 +215,7 @@ func (o *Offer) compile(add func(field, format string, args ...any)) offer {
 		add("link", "missing: link_text needs a link")
 	}
 	var html strings.Builder
-	if err := frame().Execute(&html, o); err != nil {
+	if err := frame.Execute(&html, o); err != nil {
 		add("title", "cannot be rendered: %s", err)
 	}
 	out.html = html.String()
@@ -248,12 +248,10 @@ func address(s, field string, add func(field, format string, args ...any)) {
 }
 
 // frame is how an offer looks. Everything in it is escaped for where it stands.
-func frame() *template.Template {
-	return template.Must(template.New("offer").Parse(
-		`<div class="sedge-offer" data-offer="{{.Name}}">` +
-			`{{with .Image}}<img class="sedge-offer-image" src="{{.}}" alt="{{$.ImageAlt}}">{{end}}` +
-			`<strong class="sedge-offer-title">{{.Title}}</strong>` +
-			`{{with .Text}}<p class="sedge-offer-text">{{.}}</p>{{end}}` +
-			`{{with .Link}}<a class="sedge-offer-link" href="{{.}}">{{or $.LinkText $.Title}}</a>{{end}}` +
-			`</div>`))
-}
+var frame = template.Must(template.New("offer").Parse(
+	`<div class="sedge-offer" data-offer="{{.Name}}">` +
+		`{{with .Image}}<img class="sedge-offer-image" src="{{.}}" alt="{{$.ImageAlt}}">{{end}}` +
+		`<strong class="sedge-offer-title">{{.Title}}</strong>` +
+		`{{with .Text}}<p class="sedge-offer-text">{{.}}</p>{{end}}` +
+		`{{with .Link}}<a class="sedge-offer-link" href="{{.}}">{{or $.LinkText $.Title}}</a>{{end}}` +
+		`</div>`))

@@ -32,12 +32,22 @@ func scopeFromWire(s *Scope) plugins.Scope {
 }
 
 func requestToWire(instance uint64, r *plugins.Request) *PlanRequest {
+	r = Repair(r)
 	return &PlanRequest{
 		Instance: instance,
-		Host:     text(r.Page.Host), Path: text(r.Page.Path), RawQuery: text(r.Page.Query),
-		Query: texts(r.Query), Segment: text(r.Segment), Arms: texts(r.Arms),
-		Attributes: texts(r.Attributes), VisitorId: text(r.VisitorID),
+		Host:     r.Page.Host, Path: r.Page.Path, RawQuery: r.Page.Query,
+		Query: r.Query, Segment: r.Segment, Arms: r.Arms,
+		Attributes: r.Attributes, VisitorId: r.VisitorID,
 	}
+}
+
+// Repair returns a copy of a request that is fit to cross: all of it valid UTF-8.
+func Repair(r *plugins.Request) *plugins.Request {
+	out := *r
+	out.Page = plugins.Page{Host: text(r.Page.Host), Path: text(r.Page.Path), Query: text(r.Page.Query)}
+	out.Segment, out.VisitorID = text(r.Segment), text(r.VisitorID)
+	out.Query, out.Arms, out.Attributes = texts(r.Query), texts(r.Arms), texts(r.Attributes)
+	return &out
 }
 
 // texts makes the strings of a map fit to cross; the usual map is returned as it is.
