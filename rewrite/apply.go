@@ -29,11 +29,14 @@ func (r *Rewriter) apply(where *place) int32 {
 	for i, set := range r.seen.hits {
 		for ; set != 0; set &= set - 1 {
 			n := int32(i*64 + bits.TrailingZeros64(set))
+			e := &r.program.edits[n]
+			if e.ofTag && where.flags&implied != 0 {
+				continue // there is no tag to work on
+			}
 			m := &r.matches[n]
 			if m.Count++; m.Count == 1 {
 				m.First, m.FirstOut = in, out
 			}
-			e := &r.program.edits[n]
 			if !e.apply || r.suppress > 0 {
 				continue
 			}
@@ -45,9 +48,8 @@ func (r *Rewriter) apply(where *place) int32 {
 				w.inner = true
 			case decision.OpUnwrap:
 				w.unwrap = true
-			case decision.OpSetAttribute, decision.OpRemoveAttribute, decision.OpAddClass, decision.OpRemoveClass:
-				tagEdits = true
 			}
+			tagEdits = tagEdits || e.ofTag
 		}
 	}
 	w.to = int32(len(r.applied))
@@ -72,6 +74,10 @@ func (r *Rewriter) writeStart(w *work, where *place, tagEdits bool) {
 		}
 	}
 	switch {
+	case where.flags&implied != 0:
+		if w.gone {
+			r.insertReplacement(edits)
+		}
 	case w.gone:
 		r.dropToken()
 		r.insertReplacement(edits)
@@ -159,6 +165,7 @@ func (r *Rewriter) endBehindWork(n int32) {
 type edit struct {
 	op    decision.Op
 	apply bool
+	ofTag bool   // it changes the start tag
 	name  string // of the attribute, as written
 	value string // of the attribute, or the class
 	utf8  []byte // the content for pages in UTF-8
@@ -168,7 +175,12 @@ type edit struct {
 }
 
 func compileEdit(e *decision.PlannedEdit) edit {
-	out := edit{op: e.Op, apply: e.Apply, name: e.Name, value: e.Value, utf8: []byte(e.HTML)}
+	ofTag := false
+	switch e.Op {
+	case decision.OpSetAttribute, decision.OpRemoveAttribute, decision.OpAddClass, decision.OpRemoveClass:
+		ofTag = true
+	}
+	out := edit{ofTag: ofTag, op: e.Op, apply: e.Apply, name: e.Name, value: e.Value, utf8: []byte(e.HTML)}
 	if e.Text != "" {
 		out.text = []byte(e.Text)
 		out.plain = isASCII(out.text)

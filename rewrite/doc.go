@@ -42,10 +42,14 @@
 // # What is an element
 //
 // Elements that the standard implies without a tag (html, head, body, tbody, tr,
-// colgroup) are there as ancestors, so "body > p" matches without a <body> tag,
-// but an edit never matches them themselves: there is no tag to work on. The
-// content of <template> is not part of the document and is not matched; nor is
-// that of <noscript>, which is text in a browser that runs scripts. A second
+// colgroup) are elements like others: "body > p" matches without a <body> tag, and
+// content is inserted where the element begins and ends. Edits of attributes do
+// not match them: there is no tag to work on. In a page without a doctype, which
+// may be a part of a page that a script asked for, no edit matches an implied
+// html, head or body.
+//
+// The content of <template> is not part of the document and is not matched; nor
+// is that of <noscript>, which is text in a browser that runs scripts. A second
 // <html>, <head> or <body> and a form inside a form are no elements either.
 //
 // An element without an end tag ends where the standard ends it: before the tag

@@ -141,7 +141,7 @@ func (r *Rewriter) try(list []int32, t tag, parent int) (hit bool) {
 
 func (r *Rewriter) holds(t *tests, name tag, parent int) bool {
 	s := &r.seen
-	if t.tag != tagNone && t.tag != name || t.root && parent != 0 {
+	if t.tag != tagNone && t.tag != name {
 		return false
 	}
 	for _, id := range t.ids {

@@ -61,7 +61,6 @@ type tests struct {
 	nths    []nth
 	is      [][]tests
 	not     [][]tests
-	root    bool
 }
 
 type attrTest struct {
@@ -179,7 +178,7 @@ func (c *compiler) step(before int32, part *part) int32 {
 }
 
 func (c *compiler) tests(comp *compound) tests {
-	t := tests{nths: comp.nths, root: comp.root}
+	t := tests{nths: comp.nths}
 	if comp.tag != "" {
 		t.tag = tag(c.p.tags.add(comp.tag))
 	}

@@ -10,6 +10,8 @@ func refusal(name string) string {
 	switch name {
 	case "last-child", "last-of-type", "nth-last-child", "nth-last-of-type", "only-child", "only-of-type":
 		return "the page is edited while it passes, and the siblings that follow are not known yet; use :first-child, :nth-child(…), :nth-of-type(…) or a class"
+	case "root":
+		return "write html, the root of every HTML page"
 	case "has", "empty", "blank":
 		return "the page is edited while it passes, and the element's content is not known yet; select it by an id, class or attribute"
 	case "link", "visited", "any-link", "local-link", "hover", "active", "focus", "focus-within", "focus-visible",
@@ -44,23 +46,18 @@ func (p *selectorParser) pseudo(c *compound) error {
 	}
 	function := p.peek() == '('
 	switch name {
-	case "root", "first-child", "first-of-type":
+	case "first-child", "first-of-type":
 		if function {
 			return p.fail(p.pos, "\":%s\" takes no argument", name)
 		}
-		switch name {
-		case "root":
-			c.root = true
-		default:
-			c.nths = append(c.nths, nth{0, 1, name == "first-of-type"})
-		}
+		c.nths = append(c.nths, nth{0, 1, name == "first-of-type"})
 		return nil
 	case "nth-child", "nth-of-type", "is", "where", "matches", "not":
 		if !function {
 			return p.fail(p.pos, "found %s where \"(\" was expected after \":%s\"", p.found(), name)
 		}
 	default:
-		return p.fail(at, "\":%s\" is not known; the pseudo-classes are :is, :not, :root, :first-child, :first-of-type, :nth-child and :nth-of-type", name)
+		return p.fail(at, "\":%s\" is not known; the pseudo-classes are :is, :not, :first-child, :first-of-type, :nth-child and :nth-of-type", name)
 	}
 	p.pos++
 	if strings.HasPrefix(name, "nth") {

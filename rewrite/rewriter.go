@@ -176,10 +176,11 @@ func (r *Rewriter) Write(p []byte) (int, error) {
 
 // step handles the text at pos and the token behind it.
 func (r *Rewriter) step(pos int) int {
+	isText := r.scan.mode == inText
 	at, started := r.passText(r.chunk, pos)
 	r.work++
-	if r.stage < inBody && r.scan.mode == inText {
-		r.text(r.chunk[pos:at], r.base+int64(pos))
+	if isText && r.stage < inBody {
+		r.text(r.chunk[pos:at], pos, r.base+int64(pos))
 	}
 	if !started {
 		return at
@@ -257,7 +258,7 @@ func (r *Rewriter) handle(out outcome) {
 		r.doctypeToken()
 	case literal:
 		if r.scan.mode == inText && r.stage < inBody && len(r.token) < 3 {
-			r.text(r.token, 1<<62)
+			r.text(r.token, -1, 1<<62)
 		}
 	}
 	if r.start < 0 {

@@ -8,7 +8,7 @@ import (
 
 // The grammar that is understood, of https://www.w3.org/TR/selectors-4/: type and
 // universal selectors, #id, .class, attributes with all operators and the flags i
-// and s, :is, :where, :not, :root, :first-child, :first-of-type, :nth-child and
+// and s, :is, :where, :not, :first-child, :first-of-type, :nth-child and
 // :nth-of-type; the combinators " ", ">", "+" and "~"; lists.
 
 const (
@@ -42,7 +42,6 @@ type compound struct {
 	nths    []nth
 	is      [][]compound
 	not     [][]compound
-	root    bool
 }
 
 // attrSelector is an attribute selector. op is the character before "=", "=" for

@@ -272,15 +272,24 @@ func (r *Rewriter) endByTag(e *element) {
 	r.endBehind(e)
 }
 
-// text handles text in front of the body: any but white space opens the body.
-func (r *Rewriter) text(b []byte, offset int64) {
+// text handles text in front of the body: any but white space opens the body. at
+// is the text's index in the chunk, -1 if it is the current token; offset is its
+// offset in the page.
+func (r *Rewriter) text(b []byte, at int, offset int64) {
 	for i, c := range b {
 		if isSpace(c) || offset+int64(i) < 3 && c == byteOrderMark[offset+int64(i)] {
 			continue
 		}
-		if len(r.stack) == 1 || r.stage == beforeHead || len(r.stack)-1 == r.head {
-			r.openBody()
+		if len(r.stack) > 1 && r.stage != beforeHead && len(r.stack)-1 != r.head {
+			return // in a template
 		}
+		if at < 0 {
+			r.openBody()
+			return
+		}
+		r.token, r.start, r.end, r.tokenDone = nil, at+i, at+i, false
+		r.openBody()
+		r.tokenDone = true
 		return
 	}
 }
@@ -292,17 +301,25 @@ func (r *Rewriter) openBody() {
 	}
 }
 
-// pushImplied opens an element that has no tag.
+// pushImplied opens an element that has no tag, in front of the current token.
 func (r *Rewriter) pushImplied(name tag) {
-	parent := len(r.stack) - 1
-	if r.stack[parent].flags&inert == 0 {
-		r.count(name, parent)
-		r.match(name, parent, false)
-		r.sibling(parent)
+	where := place{name: name, parent: len(r.stack) - 1, flags: implied}
+	applied := int32(-1)
+	if r.stack[where.parent].flags&inert == 0 {
+		r.count(name, where.parent)
+		matched := r.match(name, where.parent, false)
+		r.sibling(where.parent)
+		if matched && (r.doctype || name != tagHTML && name != tagHead && name != tagBody) {
+			applied = r.apply(&where)
+		}
 	} else {
 		clear(r.seen.self)
 	}
-	r.push(name, parent, implied)
+	if r.suppress > 0 {
+		where.flags |= hidden
+	}
+	r.push(name, where.parent, where.flags)
+	r.top().work = applied
 }
 
 // pageNames numbers the element names that only the page knows, so that their end

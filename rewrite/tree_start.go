@@ -242,7 +242,9 @@ func (r *Rewriter) startBlock(t tag) {
 		}
 	case t == tagHr:
 		r.closeP()
-		r.closeOptions(true)
+		if r.open(tagSelect) > int(r.top().barrier) {
+			r.closeOptions(true)
+		}
 	default:
 		r.closeP()
 	}
