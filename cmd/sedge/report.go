@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,8 +11,9 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"text/tabwriter"
+	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -102,17 +104,19 @@ func reportFromFiles(ctx context.Context, dataDir string) (*dashboard.Report, er
 	return dashboard.BuildReport(sums, nil, time.Now()), nil
 }
 
+// printReport writes a report as tables.
 func printReport(w io.Writer, r *dashboard.Report) error {
-	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight|tabwriter.TabIndent)
+	out := bufio.NewWriter(w)
 	if r.Site.Visitors == 0 {
 		fmt.Fprintln(out, "No visitors yet. Open the site through Sedge, or start the demo with --traffic 500.")
 		return out.Flush()
 	}
-	fmt.Fprint(out, "SEGMENT\tvisitors\tunconfirmed\tsessions\tconversion\trevenue\tper visitor\t\n")
+	segments := table{{"SEGMENT", "visitors", "unconfirmed", "sessions", "conversion", "revenue", "per visitor"}}
 	for _, s := range r.Segments {
-		printGroup(out, s.Segment, s.GroupReport)
+		segments = append(segments, groupCells(s.Segment, strconv.FormatInt(s.Sessions, 10), s.GroupReport))
 	}
-	printGroup(out, "all", r.Site)
+	segments = append(segments, groupCells("all", strconv.FormatInt(r.Site.Sessions, 10), r.Site))
+	segments.print(out)
 	for _, e := range r.Experiments {
 		printExperiment(out, e)
 	}
@@ -120,20 +124,23 @@ func printReport(w io.Writer, r *dashboard.Report) error {
 	return out.Flush()
 }
 
-func printGroup(w io.Writer, name string, g dashboard.GroupReport) {
-	fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%s\t%s\t\n", name, g.Visitors, g.Unconfirmed, g.Sessions, percent(g.ConversionRate), money(g.Revenue), money(g.RevenuePerVisitor))
+// groupCells is a row of a table; the fourth cell is what its table is about.
+func groupCells(name, fourth string, g dashboard.GroupReport) []string {
+	count := func(n int64) string { return strconv.FormatInt(n, 10) }
+	return []string{name, count(g.Visitors), count(g.Unconfirmed), fourth, percent(g.ConversionRate), money(g.Revenue), money(g.RevenuePerVisitor)}
 }
 
 func printExperiment(w io.Writer, e dashboard.ExperimentReport) {
-	kind := "EXPERIMENT"
+	kind := "EXPERIMENT "
 	if e.Kind == "holdout" {
-		kind = "HOLD-OUT OF"
+		kind = "HOLD-OUT OF "
 	}
-	fmt.Fprintf(w, "\n%s %s\ttriggered\tunconfirmed\tdelivered\tconversion\trevenue\tper visitor\t\n", kind, e.Name)
+	arms := table{{kind + e.Name, "triggered", "unconfirmed", "delivered", "conversion", "revenue", "per visitor"}}
 	for _, arm := range e.Arms {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\t%s\t%s\t\n", arm.Arm, arm.Visitors, arm.Unconfirmed, percent(arm.DeliveredRate),
-			percent(arm.ConversionRate), money(arm.Revenue), money(arm.RevenuePerVisitor))
+		arms = append(arms, groupCells(arm.Arm, percent(arm.DeliveredRate), arm.GroupReport))
 	}
+	fmt.Fprintln(w)
+	arms.print(w)
 	for _, d := range e.Differences {
 		if d.Goal == kpi.AnyGoal {
 			printDifference(w, d, e.Baseline)
@@ -144,6 +151,25 @@ func printExperiment(w io.Writer, e dashboard.ExperimentReport) {
 	}
 	if s := e.SampleRatio; s != nil && s.Mismatch {
 		fmt.Fprintf(w, "  SAMPLE RATIO MISMATCH (p = %.2g): the arms did not get the visitors that their weights say.\n  Something in this experiment is broken; do not trust its figures.\n", float64(s.P))
+	}
+}
+
+// table is rows of cells: the first column is text, the others are figures.
+type table [][]string
+
+func (t table) print(w io.Writer) {
+	widths := make([]int, len(t[0]))
+	for _, row := range t {
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for _, row := range t {
+		fmt.Fprintf(w, "%-*s", widths[0], row[0])
+		for i, cell := range row[1:] {
+			fmt.Fprintf(w, "  %*s", widths[i+1], cell)
+		}
+		fmt.Fprintln(w)
 	}
 }
 
