@@ -143,5 +143,8 @@ func (c *Config) Rules() segmenter.Config {
 	return segmenter.Config{Segments: c.Segments, Scores: c.Scores}
 }
 
+// SameText reports whether two configurations were read from the same bytes.
+func (c *Config) SameText(d *Config) bool { return c.source.digest == d.source.digest }
+
 // File is the name of the file that was read.
 func (c *Config) File() string { return c.source.file }

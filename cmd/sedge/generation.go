@@ -73,6 +73,9 @@ func planPages(ctx context.Context, cfg *config.Config, bound *boundExperiences,
 	if len(faults) > 0 {
 		return nil, nil, fmt.Errorf("compile request attributes: %w", faults)
 	}
+	if name := visitor.NewCookie(cfg.Visitor).Name(); slices.Contains(extractor.Names(), "cookie."+name) {
+		return nil, nil, cfg.Problems(decision.Faults{{Path: "segments", Message: fmt.Sprintf("a rule or plugin reads the cookie %q, which is the visitor's own signed id; nothing may depend on it", name)}})
+	}
 	arms := map[string][]string{}
 	for _, x := range cfg.Experiments {
 		for _, arm := range x.Arms {

@@ -58,10 +58,10 @@ second one ends it at once, and loses nothing that was acknowledged.`,
 
 // run serves until ctx ends or a listener fails, and then ends the node in order.
 func (n *node) run(ctx context.Context, reread func() (*config.Config, error)) error {
-	reload := make(chan struct{}, 1)
-	request := func() {
+	changed := make(chan struct{}, 1)
+	noteChange := func() {
 		select {
-		case reload <- struct{}{}:
+		case changed <- struct{}{}:
 		default: // one is due already, and it will read what is there then
 		}
 	}
@@ -71,16 +71,16 @@ func (n *node) run(ctx context.Context, reread func() (*config.Config, error)) e
 
 	watching, stopWatching := context.WithCancel(ctx)
 	defer stopWatching()
-	go n.watch(watching, request)
+	go n.watch(watching, noteChange)
 
 	var failure error
 	for failure == nil && ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-		case <-hangup:
-			request()
-		case <-reload:
-			n.reload(ctx, reread)
+		case <-hangup: // whatever the file says: a plugin's program may be new
+			n.reload(ctx, reread, false)
+		case <-changed:
+			n.reload(ctx, reread, true)
 		case failure = <-n.failed:
 			n.logger.Error("a part of the node ended", "error", failure)
 		}
@@ -102,15 +102,16 @@ func (n *node) watch(ctx context.Context, changed func()) {
 }
 
 // reload reads the configuration again and changes to it as a whole, or not at all.
-func (n *node) reload(ctx context.Context, reread func() (*config.Config, error)) {
+// With skipSame, a file that says what is in force already is left alone.
+func (n *node) reload(ctx context.Context, reread func() (*config.Config, error), skipSame bool) {
 	started := n.now()
-	err := func() error {
-		cfg, err := reread()
-		if err != nil {
-			return err
-		}
-		return n.change(ctx, cfg)
-	}()
+	cfg, err := reread()
+	if err == nil && skipSame && cfg.SameText(n.current.Load().cfg) {
+		return
+	}
+	if err == nil {
+		err = n.change(ctx, cfg)
+	}
 	if err != nil {
 		n.lastReload.Store(&reloadResult{at: started, err: err})
 		n.logger.Error("reload refused; the old configuration stays", "error", err)
