@@ -14,6 +14,10 @@ var (
 	errBusy   = errors.New("all connections are in use")
 )
 
+// spareWaiters is how many more than MaxConns may wait for a connection, so that
+// a small limit does not refuse what would be served at once.
+const spareWaiters = 256
+
 // pool lends out connections. An exchange holds a slot for as long as it lasts,
 // and a connection is dialed only when none is idle, so there are never more
 // connections than slots.
@@ -37,7 +41,7 @@ func newPool(cfg *Config, o origin, settings *tls.Config, now func() time.Time) 
 	return &pool{
 		cfg: cfg, origin: o, tls: settings, now: now, connect: dialer.DialContext,
 		slots:   make(chan struct{}, cfg.MaxConns),
-		waiting: make(chan struct{}, cfg.MaxConns),
+		waiting: make(chan struct{}, cfg.MaxConns+spareWaiters),
 	}
 }
 

@@ -1,0 +1,53 @@
+package proxy
+
+import (
+	"bytes"
+	"compress/gzip"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// compressing is an origin that packs its page for those who take gzip.
+func compressing(t testing.TB, contentType, body string, header ...string) string {
+	return origin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", contentType)
+		for i := 0; i+1 < len(header); i += 2 {
+			if header[i+1] != "" {
+				w.Header().Add(header[i], header[i+1])
+			}
+		}
+		if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+			_, _ = io.WriteString(w, body)
+			return
+		}
+		w.Header().Set("Content-Encoding", "gzip")
+		_, _ = w.Write(packBytes(body))
+	})
+}
+
+func packBytes(body string) []byte {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, _ = io.WriteString(w, body)
+	_ = w.Close()
+	return b.Bytes()
+}
+
+// decoded returns a reply's body without its coding.
+func decoded(t testing.TB, r reply) string {
+	t.Helper()
+	if r.Header.Get("Content-Encoding") != "gzip" {
+		return r.body
+	}
+	z, err := gzip.NewReader(strings.NewReader(r.body))
+	if err != nil {
+		t.Fatalf("answer is not gzip: %v", err)
+	}
+	body, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatalf("answer's gzip: %v", err)
+	}
+	return string(body)
+}

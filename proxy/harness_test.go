@@ -1,0 +1,425 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/sedge-proxy/sedge/decision"
+	"github.com/sedge-proxy/sedge/event"
+	"github.com/sedge-proxy/sedge/proxy/cache"
+	"github.com/sedge-proxy/sedge/proxy/upstream"
+	"github.com/sedge-proxy/sedge/visitor"
+	"github.com/sedge-proxy/sedge/visitor/attributes"
+)
+
+func TestMain(m *testing.M) {
+	// fasthttp refreshes its date for ever, and its pool of workers notices a stop
+	// only when it wakes up.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))
+}
+
+// engines are stand-ins for all engines, which a test fills as it needs.
+type engines struct {
+	mu       sync.Mutex
+	events   []event.Event
+	profiles map[string]*decision.Profile
+
+	snapshot  func(ctx context.Context, id string) (*decision.Profile, error)
+	segment   func(f *decision.Facts) *decision.Segmentation
+	assign    func(dst []decision.Assignment, unit, segment string) []decision.Assignment
+	concerned func(p *decision.Page) bool
+	plan      func(ctx context.Context, q *decision.Query) *decision.Plan
+	accept    func(events []event.Event) error
+	snapshots atomic.Int64
+	plans     atomic.Int64
+}
+
+func (e *engines) Snapshot(ctx context.Context, id string) (*decision.Profile, error) {
+	e.snapshots.Add(1)
+	if e.snapshot != nil {
+		return e.snapshot(ctx, id)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.profiles[id], nil
+}
+
+func (e *engines) Segment(f *decision.Facts) *decision.Segmentation {
+	if e.segment != nil {
+		return e.segment(f)
+	}
+	return &decision.Segmentation{}
+}
+
+func (e *engines) Assign(dst []decision.Assignment, unit, segment string) []decision.Assignment {
+	if e.assign != nil && unit != "" {
+		return e.assign(dst, unit, segment)
+	}
+	return dst
+}
+
+func (e *engines) Concerned(p *decision.Page) bool { return e.concerned != nil && e.concerned(p) }
+
+func (e *engines) Plan(ctx context.Context, q *decision.Query) *decision.Plan {
+	e.plans.Add(1)
+	return e.plan(ctx, q)
+}
+
+func (e *engines) Record(ev *event.Event) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.events = append(e.events, *ev)
+	return true
+}
+
+func (e *engines) Accept(_ context.Context, events []event.Event) error {
+	if e.accept != nil {
+		return e.accept(events)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.events = append(e.events, events...)
+	return nil
+}
+
+// kinds returns the types of the events so far.
+func (e *engines) kinds() []event.Type {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var types []event.Type
+	for _, ev := range e.events {
+		types = append(types, ev.Type)
+	}
+	return types
+}
+
+func (e *engines) recorded(t event.Type) []event.Event {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var found []event.Event
+	for _, ev := range e.events {
+		if ev.Type == t {
+			found = append(found, ev)
+		}
+	}
+	return found
+}
+
+// text is a plan that writes text into the element that the selector names.
+func text(selector, text string) *decision.Plan {
+	p := &decision.Plan{Concerned: true, Edits: []decision.PlannedEdit{{
+		Edit: decision.Edit{Select: selector, Op: decision.OpSetInner, Text: text}, Experience: "test", Apply: true,
+	}}}
+	copy(p.Digest[:], "digest of "+text)
+	return p
+}
+
+// always makes every page concerned with this plan.
+func always(p *decision.Plan) *engines {
+	return &engines{
+		concerned: func(*decision.Page) bool { return true },
+		plan:      func(context.Context, *decision.Query) *decision.Plan { return p },
+	}
+}
+
+type setup struct {
+	config  Config
+	cache   cache.Config
+	engines *engines
+	routes  []Route
+	up      upstream.Config
+	now     func() time.Time
+}
+
+// node is a running server with its origin.
+type node struct {
+	t       testing.TB
+	server  *Server
+	site    *Site
+	signer  *visitor.Signer
+	engines *engines
+	addr    string
+	client  *http.Client
+	log     *syncBuffer
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.String()
+}
+
+var names = []string{"utm.campaign", "device"}
+
+// start runs a server in front of the origin at address.
+func start(t testing.TB, origin string, o setup) *node {
+	t.Helper()
+	n := &node{t: t, engines: o.engines, log: &syncBuffer{}}
+	if n.engines == nil {
+		n.engines = &engines{}
+	}
+	if o.now == nil {
+		o.now = time.Now
+	}
+	o.up.Name, o.up.URL = "origin", "http://"+origin
+	up, err := upstream.New(o.up, o.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(up.Close)
+	key := bytes.Repeat([]byte("0123456789abcdef"), 2)
+	if n.signer, err = visitor.NewSigner([][]byte{key}, rand.Reader); err != nil {
+		t.Fatal(err)
+	}
+	extractor, faults := attributes.Compile(names)
+	if faults.Err() != nil {
+		t.Fatal(faults.Err())
+	}
+	if o.routes == nil {
+		o.routes = []Route{{Upstream: "origin"}}
+	}
+	options := SiteOptions{
+		Generation: 1, Routes: o.routes, Upstreams: map[string]*upstream.Upstream{"origin": up},
+		Cookie: visitor.NewCookie(visitor.Config{}), Signer: n.signer, Attributes: extractor,
+		Profiles: n.engines, Segmenter: n.engines, Experiments: n.engines, Planner: n.engines, Recorder: n.engines,
+	}
+	if n.site, err = NewSite(options); err != nil {
+		t.Fatal(err)
+	}
+	n.server, err = New(Options{
+		Config: o.config, Cache: o.cache, Now: o.now, Random: rand.Reader,
+		Logger: slog.New(slog.NewJSONHandler(n.log, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.server.SetSite(n.site)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.addr = ln.Addr().String()
+	served := make(chan error, 1)
+	go func() { served <- n.server.Serve(ln) }()
+	transport := &http.Transport{DisableCompression: true}
+	n.client = &http.Client{Transport: transport, Timeout: 20 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := n.server.Shutdown(ctx); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+		if err := <-served; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	return n
+}
+
+// origin runs an http.Handler as the origin.
+func origin(t testing.TB, h http.HandlerFunc) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &http.Server{Handler: h, ErrorLog: nil}
+	done := make(chan struct{})
+	go func() { defer close(done); _ = s.Serve(ln) }()
+	t.Cleanup(func() { _ = s.Close(); <-done })
+	return ln.Addr().String()
+}
+
+// pages is an origin with one page for every path.
+func pages(t testing.TB, contentType, body string, header ...string) string {
+	return origin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", contentType)
+		for i := 0; i+1 < len(header); i += 2 {
+			w.Header().Add(header[i], header[i+1])
+		}
+		_, _ = io.WriteString(w, body)
+	})
+}
+
+type reply struct {
+	*http.Response
+	body string
+}
+
+// get asks for a path with headers given as name and value.
+func (n *node) get(path string, header ...string) reply { return n.do("GET", path, nil, header...) }
+
+func (n *node) do(method, path string, body io.Reader, header ...string) reply {
+	n.t.Helper()
+	req, err := http.NewRequest(method, "http://"+n.addr+path, body)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	req.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) Firefox/130.0")
+	for i := 0; i+1 < len(header); i += 2 {
+		if strings.EqualFold(header[i], "Host") {
+			req.Host = header[i+1]
+			continue
+		}
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := n.client.Do(req)
+	if err != nil {
+		n.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer resp.Body.Close()
+	read, err := io.ReadAll(resp.Body)
+	if err != nil {
+		n.t.Fatalf("%s %s: read body: %v", method, path, err)
+	}
+	return reply{resp, string(read)}
+}
+
+// visitor makes a cookie header for a new visitor.
+func (n *node) visitor() (id, cookie string) {
+	id, value, err := n.signer.Mint()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return id, n.site.Cookie.Name() + "=" + value
+}
+
+// raw sends bytes over a connection of its own and returns all that comes back.
+func (n *node) raw(request string) string {
+	n.t.Helper()
+	c, err := net.Dial("tcp", n.addr)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := io.WriteString(c, request); err != nil {
+		return ""
+	}
+	if tcp, ok := c.(*net.TCPConn); ok {
+		_ = tcp.CloseWrite()
+	}
+	answer, _ := io.ReadAll(c)
+	return string(answer)
+}
+
+// eventually waits for a condition.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(5 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 5 s: %s", what)
+		}
+		time.Sleep(2 * time.Millisecond) // between two looks; the condition decides
+	}
+}
+
+// rawOrigin answers each connection with a function of its reader and writer.
+func rawOrigin(t testing.TB, serve func(r *bufio.Reader, c net.Conn)) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns sync.WaitGroup
+	var mu sync.Mutex
+	var open []net.Conn
+	conns.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			open = append(open, c)
+			mu.Unlock()
+			conns.Go(func() {
+				defer c.Close()
+				serve(bufio.NewReader(c), c)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		ln.Close()
+		mu.Lock()
+		for _, c := range open {
+			c.Close()
+		}
+		mu.Unlock()
+		conns.Wait()
+	})
+	return ln.Addr().String()
+}
+
+// answerHead reads a request's head from a raw connection.
+func readRequest(r *bufio.Reader) (string, error) {
+	var head strings.Builder
+	for {
+		line, err := r.ReadString('\n')
+		head.WriteString(line)
+		if err != nil || line == "\r\n" {
+			return head.String(), err
+		}
+	}
+}
+
+// shared returns the directory of the shared test data.
+func shared(t testing.TB, parts ...string) string {
+	t.Helper()
+	dir := os.Getenv("SEDGE_TESTDATA")
+	if dir == "" {
+		dir = "../../shared/testdata"
+	}
+	path := strings.Join(append([]string{dir}, parts...), "/")
+	if _, err := os.Stat(path); err != nil {
+		if os.Getenv("CI") == "true" && os.Getenv("SEDGE_TESTDATA") != "" {
+			t.Fatalf("test data: %v", err)
+		}
+		t.Skipf("the shared test data is not here: %v", err)
+	}
+	return path
+}
+
+func headerSet(h http.Header, ignore ...string) string {
+	var lines []string
+	for name, values := range h {
+		if slices.Contains(ignore, name) {
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("%s: %s", name, strings.Join(values, "|")))
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
