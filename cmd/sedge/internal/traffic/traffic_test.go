@@ -33,9 +33,9 @@ func run(t *testing.T, o traffic.Options) traffic.Summary {
 func TestVisitorsBrowseAndBuy(t *testing.T) {
 	site := serve(t, shop.New(shop.Config{}))
 	var calls []int
-	o := traffic.Options{Target: site, Visitors: 150, Seed: 7, Progress: func(done, total int) { calls = append(calls, done) }}
+	o := traffic.Options{Target: site, Visitors: 100, Seed: 7, Progress: func(done, total int) { calls = append(calls, done) }}
 	s := run(t, o)
-	if s.Visitors+s.Crawlers != 150 || s.Crawlers == 0 || s.Crawlers > 15 {
+	if s.Visitors+s.Crawlers != 100 || s.Crawlers == 0 || s.Crawlers > 15 {
 		t.Errorf("%d visitors and %d crawlers", s.Visitors, s.Crawlers)
 	}
 	if s.Errors != 0 || s.PageViews < 2*s.Visitors || s.Buyers == 0 || s.Orders <= s.Buyers || s.Revenue < 20*float64(s.Orders) {
@@ -44,7 +44,7 @@ func TestVisitorsBrowseAndBuy(t *testing.T) {
 	if s.Tempted != 0 {
 		t.Errorf("%d visitors saw an offer on the plain shop", s.Tempted)
 	}
-	if len(calls) != 150 || calls[149] != 150 {
+	if len(calls) != 100 || calls[99] != 100 {
 		t.Errorf("progress was told %d times", len(calls))
 	}
 	o.Progress, o.Concurrency = nil, 1
@@ -68,8 +68,8 @@ func TestOffersSell(t *testing.T) {
 		page := strings.Replace(record.Body.String(), `aria-label="Offers"></aside>`, `aria-label="Offers"><p>Two mugs for one</p></aside>`, 1)
 		_, _ = w.Write([]byte(strings.Replace(page, "Explore the collection", "Shop the sale", 1)))
 	})
-	without := run(t, traffic.Options{Target: serve(t, plain), Visitors: 200, Seed: 1})
-	with := run(t, traffic.Options{Target: serve(t, personalized), Visitors: 200, Seed: 1})
+	without := run(t, traffic.Options{Target: serve(t, plain), Visitors: 120, Seed: 1})
+	with := run(t, traffic.Options{Target: serve(t, personalized), Visitors: 120, Seed: 1})
 	if with.Tempted < with.Visitors*9/10 || with.Buyers <= without.Buyers {
 		t.Errorf("with offers %s\nwithout    %s", with, without)
 	}
