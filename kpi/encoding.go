@@ -12,6 +12,7 @@ const rowVersion = 1
 
 // Append appends the encoded row to b.
 func (r *Row) Append(b []byte) []byte {
+	from := len(b)
 	b = pack.Bool(append(b, rowVersion), r.confirmed)
 	b = pack.Uint(b, uint64(len(r.sessions)))
 	for _, s := range r.sessions {
@@ -37,12 +38,12 @@ func (r *Row) Append(b []byte) []byte {
 	for _, h := range r.orders {
 		b = pack.Fixed(b, h)
 	}
-	return b
+	return pack.Seal(b, from)
 }
 
 // DecodeRow reads a row that [Row.Append] wrote. It copies what it keeps.
 func DecodeRow(b []byte) (*Row, error) {
-	in := pack.Read(b, rowVersion)
+	in := pack.Open(b, rowVersion)
 	r := &Row{confirmed: in.Bool()}
 	for range in.Count() {
 		s := session{first: readStamp(in)}

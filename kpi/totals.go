@@ -152,18 +152,19 @@ func DecodeKey(b []byte) (Key, error) {
 
 // Append appends the encoded sums to b.
 func (s *Sums) Append(b []byte) []byte {
+	from := len(b)
 	b = append(b, totalsVersion)
 	for _, v := range [...]int64{
 		s.Visitors, s.Sessions, s.Delivered, s.Converted, s.ConvertingSessions, s.Conversions, int64(s.Revenue),
 	} {
 		b = pack.Int(b, v)
 	}
-	return pack.Fixed(pack.Fixed(b, s.Squares.Hi), s.Squares.Lo)
+	return pack.Seal(pack.Fixed(pack.Fixed(b, s.Squares.Hi), s.Squares.Lo), from)
 }
 
 // DecodeSums reads sums that [Sums.Append] wrote.
 func DecodeSums(b []byte) (Sums, error) {
-	r := pack.Read(b, totalsVersion)
+	r := pack.Open(b, totalsVersion)
 	s := Sums{
 		Visitors: r.Int(), Sessions: r.Int(), Delivered: r.Int(), Converted: r.Int(),
 		ConvertingSessions: r.Int(), Conversions: r.Int(), Revenue: decision.Money(r.Int()),

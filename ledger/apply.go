@@ -57,7 +57,7 @@ func applyVisitor(tx *bbolt.Tx, rows *bbolt.Bucket, events []*event.Event, chang
 	id := events[0].Visitor
 	state, err := bolt.Get(tx, id)
 	if err != nil {
-		return fmt.Errorf("%w: %w", err, errStructure)
+		return err
 	}
 	if state == nil {
 		state = &profile.State{}
@@ -65,7 +65,7 @@ func applyVisitor(tx *bbolt.Tx, rows *bbolt.Bucket, events []*event.Event, chang
 	row := &kpi.Row{}
 	if value := rows.Get([]byte(id)); value != nil {
 		if row, err = kpi.DecodeRow(value); err != nil {
-			return fmt.Errorf("%w: %w", err, errStructure)
+			return err
 		}
 	}
 	row.TakeFrom(changes)
@@ -89,7 +89,7 @@ func applyTotals(totals *bbolt.Bucket, changes kpi.Totals) error {
 		if value := totals.Get(name); value != nil {
 			before, err := kpi.DecodeSums(value)
 			if err != nil {
-				return fmt.Errorf("%w: %w", err, errStructure)
+				return err
 			}
 			change.Add(&before)
 		}
@@ -111,11 +111,11 @@ func (d *database) summary(ctx context.Context) (kpi.Summary, error) {
 		return bucket.ForEach(func(name, value []byte) error {
 			key, err := kpi.DecodeKey(name)
 			if err != nil {
-				return fmt.Errorf("%w: %w", err, errStructure)
+				return err
 			}
 			sums, err := kpi.DecodeSums(value)
 			if err != nil {
-				return fmt.Errorf("%w: %w", err, errStructure)
+				return err
 			}
 			totals[key] = &sums
 			return ctx.Err()

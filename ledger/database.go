@@ -7,10 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/sedge-proxy/sedge/event/pack"
 )
 
 // ErrDamaged says that the database file is not what Sedge wrote.
@@ -42,6 +45,11 @@ func openDatabase(path string, readOnly bool) (*database, error) {
 			// Growing the mapping stops all readers; on 64 bits a large one is free.
 			InitialMmapSize: 256 << 20,
 		})
+		var system syscall.Errno
+		if err != nil && !errors.As(err, &system) && !errors.Is(err, bolterrors.ErrTimeout) {
+			// The system has no complaint, so it is about what is in the file.
+			err = fmt.Errorf("%w: %w", errStructure, err)
+		}
 		return err
 	})
 	if err != nil {
@@ -87,9 +95,7 @@ func (d *database) guard(f func() error) (err error) {
 		dir := filepath.Dir(d.path)
 		return fmt.Errorf("another sedge is using %s (it holds %s): stop it, ask its admin API, or use another data directory: %w",
 			dir, filepath.Base(d.path), ErrInUse)
-	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum),
-		errors.Is(err, bolterrors.ErrVersionMismatch), errors.Is(err, bolterrors.ErrInvalidMapping),
-		errors.Is(err, errStructure):
+	case errors.Is(err, errStructure), errors.Is(err, pack.ErrDamaged), errors.Is(err, bolterrors.ErrInvalidMapping):
 		return d.damage(err)
 	}
 	return fmt.Errorf("ledger %s: %w", d.path, err)

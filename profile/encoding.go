@@ -22,6 +22,7 @@ const (
 
 // Append appends the encoded state to b.
 func (s *State) Append(b []byte) []byte {
+	from := len(b)
 	b = append(b, stateVersion)
 	for _, v := range []int64{
 		s.firstSeen, s.lastSeen, s.lastOrder, s.pageViews, s.folded, s.foldedEnd, s.orders, int64(s.revenue),
@@ -45,12 +46,12 @@ func (s *State) Append(b []byte) []byte {
 	for _, t := range s.traits {
 		b = appendValue(appendStamp(pack.Text(b, t.name), t.stamp), t.value)
 	}
-	return b
+	return pack.Seal(b, from)
 }
 
 // Decode reads a state that [State.Append] wrote. It copies what it keeps.
 func Decode(b []byte) (*State, error) {
-	r := pack.Read(b, stateVersion)
+	r := pack.Open(b, stateVersion)
 	s := &State{
 		firstSeen: r.Int(), lastSeen: r.Int(), lastOrder: r.Int(), pageViews: r.Int(),
 		folded: r.Int(), foldedEnd: r.Int(), orders: r.Int(), revenue: decision.Money(r.Int()),

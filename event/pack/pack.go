@@ -1,5 +1,6 @@
 // Package pack is the compact encoding in which stores keep what events add up
-// to: a version byte, then numbers as varints and texts with their length.
+// to: a version byte, then numbers as varints and texts with their length, and
+// for values a checksum at the end, because the stores have none of their own.
 //
 // A [Reader] keeps its first error and answers with zero values after it, so
 // that a decoder checks once, at its end. Lengths are checked against the bytes
@@ -10,6 +11,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"math"
 )
 
@@ -39,6 +41,23 @@ func Bool(b []byte, v bool) []byte {
 // Text appends a string with its length.
 func Text(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// castagnoli is the table of the checksum.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Seal appends the checksum over b from an index on.
+func Seal(b []byte, from int) []byte {
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[from:], castagnoli))
+}
+
+// Open is [Read] of bytes that were sealed.
+func Open(b []byte, version byte) *Reader {
+	n := len(b) - 4
+	if n < 0 || crc32.Checksum(b[:n], castagnoli) != binary.LittleEndian.Uint32(b[n:]) {
+		return &Reader{err: fmt.Errorf("checksum: %w", ErrDamaged)}
+	}
+	return Read(b[:n], version)
 }
 
 // Reader takes values out of bytes in the order in which they were appended.

@@ -1,0 +1,192 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sedge-proxy/sedge/decision"
+	"github.com/sedge-proxy/sedge/event"
+)
+
+func TestConcurrentCopiesOfAnEventCountOnce(t *testing.T) {
+	n := newNode(t)
+	const copies, events = 6, 60
+	var wg sync.WaitGroup
+	for range copies {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for i := range events {
+				batch := []event.Event{view(fmt.Sprint("a", i), "v"), view(fmt.Sprint("b", i), "v")}
+				if err := n.intake.Accept(context.Background(), batch); err != nil {
+					t.Error(err)
+				}
+				// What is acknowledged is durable and can be read.
+				if off, end := n.log.Stats().Durable, event.Offset(0); off <= end {
+					t.Error("acknowledged and not durable")
+				}
+			}
+		}()
+	}
+	wg.Wait()
+	if p := snapshot(t, n, "v"); p.PageViews != 2*events {
+		t.Fatalf("%d page views in memory", p.PageViews)
+	}
+	catchUp(t, n)
+	if p := stored(t, n, "v"); p.PageViews != 2*events {
+		t.Fatalf("%d page views in the store", p.PageViews)
+	}
+	if s := n.intake.Stats(); s.Accepted != 2*events || s.Duplicates != 2*events*(copies-1) {
+		t.Fatalf("%+v", s)
+	}
+}
+
+func TestARetryIsNotAcknowledgedBeforeItsFirstIsDurable(t *testing.T) {
+	n := newNode(t)
+	// A first attempt that was appended, and whose sender went away.
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := n.intake.Accept(gone, []event.Event{view("a", "v")}); err != nil && !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if err := n.intake.Accept(t.Context(), []event.Event{view("a", "v")}); err != nil {
+		t.Fatal(err)
+	}
+	events, _, err := n.log.Read(0, 10)
+	if err != nil || len(events) != 1 {
+		t.Fatalf("%d events are durable, %v", len(events), err)
+	}
+	// After the log has ended, nothing that is not on disk is acknowledged.
+	n.log.Close()
+	if err := n.intake.Accept(t.Context(), []event.Event{view("b", "v")}); !errors.Is(err, event.ErrClosed) {
+		t.Fatalf("got %v", err)
+	}
+	if err := n.intake.Accept(t.Context(), []event.Event{view("b", "v")}); !errors.Is(err, event.ErrClosed) {
+		t.Fatalf("the retry of a refused event: %v", err)
+	}
+}
+
+func TestPriorities(t *testing.T) {
+	in := &Intake{}
+	limit := func(e event.Event) float64 {
+		l, _ := in.priority(&e)
+		return l
+	}
+	page, trigger := limit(event.Event{Type: event.Page}), limit(event.Event{Type: event.Trigger})
+	delivery := limit(event.Event{Type: event.Delivery})
+	converting := limit(event.Event{Type: event.Page, Conversions: []event.Conversion{{Goal: "g"}}})
+	if !(page < trigger && trigger == delivery && trigger < acceptFill && acceptFill < converting) {
+		t.Fatal(page, trigger, delivery, acceptFill, converting)
+	}
+}
+
+func TestUnderPressurePageViewsGoFirst(t *testing.T) {
+	dir := t.TempDir()
+	n := openNode(t, dir, event.Config{QueueSize: 1 << 20, FsyncInterval: time.Second})
+	defer n.close(t)
+	// Nothing is written while the writer gathers; fill the queue to each mark.
+	// The writer takes a quarter of the queue at once, so keep filling quickly.
+	exposure := &decision.Exposure{Assignment: decision.Assignment{Experiment: "x", Arm: "a"}}
+	thanks := func(i int) *event.Event {
+		return &event.Event{ID: fmt.Sprint("c", i), Type: event.Page, Path: "/thanks", Visitor: "v"}
+	}
+	recordedAll := true
+	for i := range 30_000 {
+		page := view(fmt.Sprint("p", i), "v")
+		trigger := event.Event{ID: fmt.Sprint("t", i), Type: event.Trigger, Visitor: "v", Exposure: exposure}
+		n.intake.Record(&page)
+		n.intake.Record(&trigger)
+		recordedAll = n.intake.Record(thanks(i)) && recordedAll
+		s := n.intake.Stats()
+		if s.DroppedTriggers > 0 && s.DroppedPages == 0 || s.DroppedConversions > 0 && s.DroppedTriggers == 0 {
+			t.Fatalf("%+v", s)
+		}
+		if s.DroppedConversions > 0 {
+			break
+		}
+	}
+	if s := n.intake.Stats(); s.Recorded == 0 {
+		t.Fatalf("%+v", s)
+	}
+}
+
+func TestRecordRefusesWhatHasNoOwner(t *testing.T) {
+	n := newNode(t)
+	if n.intake.Record(&event.Event{ID: "1", Type: event.Page}) || n.intake.Record(&event.Event{Visitor: "v", Type: event.Page}) {
+		t.Fatal("recorded")
+	}
+	if err := n.intake.Accept(t.Context(), []event.Event{{ID: "1", Type: event.Page}}); !errors.Is(err, ErrInvalid) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestMemoryOfIDsIsBoundedAndLastsADay(t *testing.T) {
+	m := newMemory(100, start)
+	for i := range 1000 {
+		m.add(fmt.Sprint(i), event.Offset(i), start)
+		if m.size() > 100 {
+			t.Fatalf("%d ids are kept", m.size())
+		}
+		for back := range min(i, 50) {
+			if end, ok := m.get(fmt.Sprint(i - back)); !ok || end != event.Offset(i-back) {
+				t.Fatalf("id %d is forgotten at %d", i-back, i)
+			}
+		}
+	}
+	m = newMemory(100, start)
+	for hour := range 100 {
+		now := start.Add(time.Duration(hour) * time.Hour)
+		m.add(fmt.Sprint(hour), 1, now)
+		for age := range min(hour, 24) {
+			if _, ok := m.get(fmt.Sprint(hour - age)); !ok {
+				t.Fatalf("an id is forgotten after %d hours", age)
+			}
+		}
+	}
+	if _, ok := m.get("0"); ok {
+		t.Fatal("an id is kept for four days")
+	}
+}
+
+func BenchmarkAccept(b *testing.B) {
+	dir := b.TempDir()
+	n := openNode(b, dir, event.Config{})
+	defer n.close(b)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- n.ledger.Run(ctx) }()
+	var serial sync.Mutex
+	worker := 0
+	b.SetParallelism(16)
+	b.RunParallel(func(pb *testing.PB) {
+		serial.Lock()
+		worker++
+		w := worker
+		serial.Unlock()
+		for i := 0; pb.Next(); i++ {
+			batch := make([]event.Event, 20)
+			for j := range batch {
+				batch[j] = event.Event{
+					ID: fmt.Sprintf("%d-%d-%d", w, i, j), Type: event.Track, Name: "Product Viewed", Visitor: fmt.Sprintf("v%d", (w*31+i*7+j)%20000),
+					Properties: map[string]any{"sku": "ABC-123", "price": 12.5, "category": "shoes"},
+				}
+			}
+			if err := n.intake.Accept(context.Background(), batch); err != nil {
+				if errors.Is(err, event.ErrBusy) {
+					continue
+				}
+				b.Error(err)
+			}
+		}
+	})
+	b.StopTimer()
+	s := n.intake.Stats()
+	b.ReportMetric(float64(s.Accepted)/b.Elapsed().Seconds(), "events/s")
+	b.ReportMetric(float64(n.ledger.Stats().Events)/b.Elapsed().Seconds(), "applied/s")
+	cancel()
+	<-done
+}
