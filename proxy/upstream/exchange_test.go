@@ -176,7 +176,7 @@ func TestMalformedAnswersAreRefused(t *testing.T) {
 		"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 		strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", maxInterim+1) + okHello,
 		"HTTP/1.1 200 OK\r\n" + strings.Repeat("A: b\r\n", maxFields+1) + "\r\n",
-		"HTTP/1.1 200 OK\r\nA: " + strings.Repeat("b", maxHead) + "\r\n\r\n", strings.Repeat("x", maxHead+1),
+		"HTTP/1.1 200 OK\r\nA: " + strings.Repeat("b", maxHead) + "\r\n\r\n", strings.Repeat("x", 2*maxHead),
 	} {
 		o := newOrigin(t, answering(answer))
 		u := newUpstream(t, o.url())
