@@ -43,6 +43,8 @@ var (
 	errOpen   = errors.New("it failed too often in a row and is left alone for a while")
 	errBusy   = errors.New("too many calls are running already")
 	errClosed = errors.New("its handle was closed")
+
+	errHostClosed = errors.New("the host is closed")
 )
 
 // kindOf sorts the error of a call.

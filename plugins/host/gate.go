@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sedge-proxy/sedge/plugins/internal/wire"
 )
 
 // maxPause is the longest time for which a breaker opens.
@@ -17,7 +19,7 @@ type gate struct {
 	timeout time.Duration
 	slots   chan struct{}
 	now     func() time.Time
-	opened  func(times int) // told when the breaker opens, with how often it did in a row
+	stuck   func(times int) // told when the breaker opens because no answers come, with how often it did in a row
 
 	calls, failures, timeouts, refused atomic.Uint64
 
@@ -25,9 +27,9 @@ type gate struct {
 	breaker breaker
 }
 
-func newGate(c Config, now func() time.Time, opened func(int)) *gate {
+func newGate(c Config, now func() time.Time, stuck func(int)) *gate {
 	return &gate{
-		timeout: c.Timeout, slots: make(chan struct{}, c.MaxConcurrent), now: now, opened: opened,
+		timeout: c.Timeout, slots: make(chan struct{}, c.MaxConcurrent), now: now, stuck: stuck,
 		breaker: breaker{limit: c.BreakerFailures, pause: c.BreakerPause},
 	}
 }
@@ -79,8 +81,8 @@ func (g *gate) note(ctx context.Context, err error) {
 	}
 	after := g.breaker.opens
 	g.mu.Unlock()
-	if after > before {
-		g.opened(after)
+	if after > before && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, wire.ErrUnavailable)) {
+		g.stuck(after)
 	}
 }
 

@@ -84,7 +84,8 @@ func (h *Host) Builtins() []string {
 
 // Reconcile brings the host to the plugins of cfgs. New and changed ones are
 // started first; if any cannot be started, nothing changes and the error says
-// everything that is wrong. Replaced and removed ones go on serving the handles
+// everything that is wrong: [decision.Faults] of the entries, or one [*Error] for
+// each plugin that did not start, joined. Replaced and removed ones go on serving the handles
 // that they have.
 func (h *Host) Reconcile(ctx context.Context, cfgs []Config) error {
 	h.reconcile.Lock()
@@ -163,7 +164,7 @@ func (h *Host) start(ctx context.Context, cfg Config, print string) (*member, er
 	h.mu.Unlock()
 	if closed {
 		source.stop(ctx)
-		return nil, fmt.Errorf("plugin %q: the host is closed", cfg.Name)
+		return nil, &Error{Plugin: cfg.Name, Kind: Closed, Err: errHostClosed}
 	}
 	return m, nil
 }
@@ -206,7 +207,7 @@ func (h *Host) socketDir() (string, error) {
 		return h.sockets, nil
 	}
 	if h.closed {
-		return "", errors.New("the host is closed")
+		return "", errHostClosed
 	}
 	if dir := h.options.SocketDir; dir != "" && len(dir) <= maxSocketDir {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -231,7 +232,8 @@ func (h *Host) socketDir() (string, error) {
 }
 
 // Configure makes an instance of the named plugin for one experience. A wrong
-// setting is a [*plugins.SettingError], possibly several joined. While the plugin's
+// setting is a [*plugins.SettingError], possibly several joined; any other failure
+// is an [*Error]. While the plugin's
 // process is being restarted, Configure waits for it until ctx ends, at most for
 // the plugin's start_timeout.
 func (h *Host) Configure(ctx context.Context, plugin string, settings json.RawMessage) (*Handle, error) {
@@ -249,7 +251,10 @@ func (h *Host) Configure(ctx context.Context, plugin string, settings json.RawMe
 	handle, err := m.configure(ctx, slices.Clone(settings))
 	if err != nil {
 		m.unref()
-		return nil, fmt.Errorf("plugin %q: %w", plugin, err)
+		if len(plugins.SettingErrors(err)) > 0 {
+			return nil, err // it speaks of the experience, not of the plugin
+		}
+		return nil, &Error{Plugin: plugin, Kind: kindOf(err), Err: err}
 	}
 	return handle, nil
 }

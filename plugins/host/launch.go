@@ -155,7 +155,7 @@ func (l *launcher) explain(prog *program, err error) error {
 
 // diedEarly reports a process that ended before the handshake, with its last words.
 func (l *launcher) diedEarly(prog *program, err error) error {
-	if prog.pid == 0 || errors.Is(err, context.DeadlineExceeded) {
+	if prog.number() == 0 || errors.Is(err, context.DeadlineExceeded) {
 		return nil
 	}
 	select {

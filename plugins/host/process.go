@@ -22,7 +22,7 @@ type process struct {
 	now      func() time.Time
 	restored func() // told when a new process serves
 
-	suspects chan int      // the breaker opened so many times in a row
+	suspects chan int      // the breaker opened so many times in a row for want of answers
 	retry    chan struct{} // restart now, whatever the pause
 	stopping chan struct{}
 	stopOnce sync.Once
@@ -47,7 +47,7 @@ func startProcess(ctx context.Context, l launcher, restored func()) (*process, e
 		stopping: make(chan struct{}), done: make(chan struct{}),
 		session: s, changed: make(chan struct{}),
 	}
-	p.logger.Info("plugin started", "pid", s.prog.pid, "version", s.plugin.Describe().Version, "took", p.now().Sub(s.started).String())
+	p.logger.Info("plugin started", "pid", s.prog.number(), "version", s.plugin.Describe().Version, "took", p.now().Sub(s.started).String())
 	go p.supervise(s)
 	return p, nil
 }
@@ -125,13 +125,13 @@ func (p *process) attend(s *session) (again bool) {
 			return false
 		case <-s.prog.exited:
 			p.set(nil, s.prog.death())
-			p.logger.Error("plugin process ended", "pid", s.prog.pid, "state", s.prog.death())
+			p.logger.Error("plugin process ended", "pid", s.prog.number(), "state", s.prog.death())
 		case opens := <-p.suspects:
 			if opens < sickOpens && s.healthy(ctx) {
 				continue
 			}
 			p.set(nil, "did not answer")
-			p.logger.Error("plugin process does not answer and is replaced", "pid", s.prog.pid)
+			p.logger.Error("plugin process does not answer and is replaced", "pid", s.prog.number())
 			s.prog.kill()
 		case <-broken:
 			if s.healthy(ctx) {
@@ -139,7 +139,7 @@ func (p *process) attend(s *session) (again bool) {
 				continue
 			}
 			p.set(nil, "broke its connection")
-			p.logger.Error("plugin process broke its connection and is replaced", "pid", s.prog.pid)
+			p.logger.Error("plugin process broke its connection and is replaced", "pid", s.prog.number())
 			s.prog.kill()
 		}
 		s.stop(0)
@@ -173,7 +173,7 @@ func (p *process) restart(pause *backoff, ran time.Duration) *session {
 		count := p.restarts
 		p.mu.Unlock()
 		if err == nil {
-			p.logger.Info("plugin restarted", "pid", s.prog.pid, "restarts", count)
+			p.logger.Info("plugin restarted", "pid", s.prog.number(), "restarts", count)
 			return s
 		}
 		ran = 0
@@ -182,7 +182,7 @@ func (p *process) restart(pause *backoff, ran time.Duration) *session {
 	}
 }
 
-// suspect is told when the breaker opened.
+// suspect is told when the breaker opened for want of answers.
 func (p *process) suspect(opens int) {
 	select {
 	case p.suspects <- opens:

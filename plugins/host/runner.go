@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-plugin/runner"
@@ -32,7 +33,7 @@ type program struct {
 	out     *output
 
 	cmd        *exec.Cmd
-	pid        int
+	pid        atomic.Int64
 	firstLine  *io.PipeReader
 	firstWrite *io.PipeWriter
 
@@ -72,7 +73,7 @@ func (p *program) Start(context.Context) error {
 		return p.unstarted(err)
 	}
 	if !p.thread.do(func() { err = p.cmd.Start() }) {
-		err = errors.New("the host is closed")
+		err = errHostClosed
 	}
 	_ = p.cmd.Stdout.(*os.File).Close()
 	_ = p.cmd.Stderr.(*os.File).Close()
@@ -81,7 +82,7 @@ func (p *program) Start(context.Context) error {
 		_ = stderr.Close()
 		return p.unstarted(err)
 	}
-	p.pid = p.cmd.Process.Pid
+	p.pid.Store(int64(p.cmd.Process.Pid))
 	p.follow(stdout, stderr)
 	return nil
 }
@@ -119,7 +120,7 @@ func (p *program) follow(stdout, stderr *os.File) {
 		p.mu.Lock()
 		p.state = p.cmd.ProcessState
 		p.mu.Unlock()
-		killGroup(p.pid) // what it started; its number is not given away again this quickly
+		killGroup(p.number()) // what it started; its number is not given away again this quickly
 		close(p.exited)
 		deadline := time.Now().Add(drainAfter)
 		_ = stdout.SetReadDeadline(deadline)
@@ -162,6 +163,9 @@ func (p *program) death() string {
 	return p.state.String()
 }
 
+// number is the process id; 0 before the start.
+func (p *program) number() int { return int(p.pid.Load()) }
+
 // Wait implements [runner.AttachedRunner].
 func (p *program) Wait(context.Context) error {
 	<-p.exited
@@ -187,11 +191,11 @@ func (p *program) kill() {
 	select {
 	case <-p.exited:
 	default:
-		if p.pid > 0 {
+		if p.number() > 0 {
 			p.mu.Lock()
 			p.killed = p.state == nil
 			p.mu.Unlock()
-			killGroup(p.pid)
+			killGroup(p.number())
 		}
 	}
 }
@@ -214,7 +218,7 @@ func (p *program) Name() string { return p.command[0] }
 
 // ID implements [runner.AttachedRunner]. It is never empty: go-plugin cleans up
 // after programs with an id only.
-func (p *program) ID() string { return fmt.Sprint(p.pid) }
+func (p *program) ID() string { return fmt.Sprint(p.number()) }
 
 // Diagnose implements [runner.Runner]; our own messages say more.
 func (p *program) Diagnose(context.Context) string { return "" }

@@ -64,7 +64,7 @@ func (m *member) status() Status {
 	}
 	s.Since, s.Description = current.started, current.plugin.Describe()
 	if current.prog != nil {
-		s.PID = current.prog.pid
+		s.PID = current.prog.number()
 	}
 	if m.gate.isOpen() {
 		s.State = Paused

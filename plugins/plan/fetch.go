@@ -24,6 +24,17 @@ type flight struct {
 	answer *answer // set before done is closed
 }
 
+// useful reports whether the flight is on its way, or has just landed with an
+// answer that still holds.
+func (f *flight) useful(now time.Time) bool {
+	select {
+	case <-f.done:
+		return f.answer.usable(now)
+	default:
+		return true
+	}
+}
+
 // complaint is what the log says once in a while.
 type complaint struct{ experience, reason string }
 
@@ -92,7 +103,7 @@ var errLate = errors.New("the page could not wait for the plugin's answer")
 func (p *Planner) board(part *part, key []byte, q *decision.Query) *flight {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if f := p.flights[string(key)]; f != nil {
+	if f := p.flights[string(key)]; f != nil && f.useful(p.now()) {
 		return f
 	}
 	if len(p.flights) >= p.cfg.MaxCalls {
@@ -119,7 +130,9 @@ func (p *Planner) fly(f *flight, e *experience, key string, r *plugins.Request) 
 		p.store.keep(a, ttl)
 	}
 	p.mu.Lock()
-	delete(p.flights, key)
+	if p.flights[key] == f {
+		delete(p.flights, key)
+	}
 	p.mu.Unlock()
 }
 

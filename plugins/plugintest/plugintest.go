@@ -22,6 +22,7 @@ package plugintest
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"os"
 	"testing"
@@ -91,7 +92,12 @@ func Run(t *testing.T, p plugins.Plugin, s Suite) {
 }
 
 func direct(p plugins.Plugin) place {
-	return place{describe: p.Describe, configure: func(ctx context.Context, raw json.RawMessage) (*instance, error) {
+	return place{describe: p.Describe, configure: func(ctx context.Context, raw json.RawMessage) (_ *instance, err error) {
+		defer func() {
+			if value := recover(); value != nil {
+				err = fmt.Errorf("panic: %v", value)
+			}
+		}()
 		i, err := p.Configure(ctx, raw)
 		if err != nil {
 			return nil, err
