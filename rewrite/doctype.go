@@ -30,41 +30,44 @@ var quirkyPublic = strings.Split(`+//silmaril//dtd html pro v0r11 19970101//
 -//webtechs//dtd mozilla html
 -/w3c/dtd html 4.0 transitional/en`, "\n")
 
-// quirky reports whether a doctype puts the page in quirks mode.
+// quirky reports whether a doctype, in lower case, puts the page in quirks mode.
 func quirky(token []byte) bool {
-	text := strings.ToLower(string(token[len("<!doctype") : len(token)-1]))
-	name, rest, _ := strings.Cut(strings.TrimSpace(text), " ")
-	if name != "html" {
+	name, rest := word(token[len("<!doctype") : len(token)-1])
+	if string(name) != "html" {
 		return true
 	}
-	rest = strings.TrimSpace(rest)
-	public, isPublic := strings.CutPrefix(rest, "public")
-	if !isPublic {
-		return strings.Contains(rest, "http://www.ibm.com/data/dtd/v11/ibmxhtml1-transitional.dtd")
+	keyword, _ := word(rest)
+	if string(keyword) != "public" && !bytes.HasPrefix(keyword, []byte("public\"")) && !bytes.HasPrefix(keyword, []byte("public'")) {
+		return bytes.Contains(token, []byte("http://www.ibm.com/data/dtd/v11/ibmxhtml1-transitional.dtd"))
 	}
-	public = strings.TrimSpace(public)
-	if public == "" || public[0] != '"' && public[0] != '\'' {
+	public := bytes.TrimSpace(token[bytes.Index(token, []byte("public"))+len("public") : len(token)-1])
+	if len(public) == 0 || public[0] != '"' && public[0] != '\'' {
 		return true
 	}
-	end := strings.IndexByte(public[1:], public[0])
+	end := bytes.IndexByte(public[1:], public[0])
 	if end < 0 {
 		return true
 	}
-	id, system := public[1:1+end], strings.TrimSpace(public[2+end:])
-	switch id {
+	id, system := public[1:1+end], bytes.TrimSpace(public[2+end:])
+	switch string(id) {
 	case "html", "-//w3o//dtd w3 html strict 3.0//en//":
 		return true
 	}
 	for _, prefix := range quirkyPublic {
-		if strings.HasPrefix(id, prefix) {
+		if bytes.HasPrefix(id, []byte(prefix)) {
 			return true
 		}
 	}
-	old := strings.HasPrefix(id, "-//w3c//dtd html 4.01 frameset//") || strings.HasPrefix(id, "-//w3c//dtd html 4.01 transitional//")
-	return old && system == ""
+	old := bytes.HasPrefix(id, []byte("-//w3c//dtd html 4.01 frameset//")) || bytes.HasPrefix(id, []byte("-//w3c//dtd html 4.01 transitional//"))
+	return old && len(system) == 0
 }
 
-// plainDoctype is the doctype of nearly all pages, checked without a copy.
-func plainDoctype(token []byte) bool {
-	return len(token) == len("<!doctype html>") && bytes.EqualFold(token, []byte("<!doctype html>"))
+// word returns the first word of b and what follows it.
+func word(b []byte) (first, rest []byte) {
+	b = bytes.TrimLeft(b, " \t\r\n\f")
+	end := bytes.IndexAny(b, " \t\r\n\f")
+	if end < 0 {
+		return b, nil
+	}
+	return b[:end], b[end:]
 }

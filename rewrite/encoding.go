@@ -40,12 +40,12 @@ func EncodingOf(contentType string) Encoding {
 		return EncodingUnknown
 	}
 	label, _, _ := strings.Cut(parameters[at+len("charset="):], ";")
-	return encodingByLabel(strings.Trim(label, " \t\"'"))
+	return encodingByLabel(label)
 }
 
 // encodingByLabel knows the labels of https://encoding.spec.whatwg.org/#names-and-labels.
 func encodingByLabel(label string) Encoding {
-	label = strings.ToLower(strings.TrimSpace(label))
+	label = strings.ToLower(strings.Trim(label, " \t\r\n\f\"'"))
 	switch label {
 	case "":
 		return EncodingUnknown
@@ -99,7 +99,6 @@ func (r *Rewriter) metaEncoding() {
 			content := strings.ToLower(string(r.value(a)))
 			if at := strings.Index(content, "charset="); at >= 0 {
 				label, _, _ = strings.Cut(content[at+len("charset="):], ";")
-				label = strings.Trim(label, " \t\"'")
 			}
 		}
 	}

@@ -58,12 +58,11 @@ type Rewriter struct {
 	bailed  Reason
 	closed  bool
 
-	scan       scanner
-	recordSome bool
-	doctype    bool // seen
-	quirks     bool
-	encoding   Encoding
-	bom        int // bytes of a byte order mark seen
+	scan     scanner
+	doctype  bool // seen
+	quirks   bool
+	encoding Encoding
+	bom      int // bytes of a byte order mark seen
 
 	chunk   []byte // what Write was given
 	flushed int    // up to where chunk has left or was dropped
@@ -92,9 +91,6 @@ type Rewriter struct {
 
 func newRewriter(p *Program, seed maphash.Seed) *Rewriter {
 	r := &Rewriter{program: p, seen: newSeen(p), matches: make([]Match, len(p.edits))}
-	for _, wanted := range p.attrsOf {
-		r.recordSome = r.recordSome || wanted
-	}
 	r.tree.init(p, seed)
 	return r
 }
@@ -276,6 +272,7 @@ func (r *Rewriter) Close() error {
 	r.token, r.start, r.end, r.tokenDone = nil, -1, 0, true
 	if r.bailed == NotBailed && r.err == nil {
 		r.mute = r.scan.mode != inText
+		r.holding = r.holding && r.suppress == 0
 		r.popTo(1)
 		r.mute = false
 	}

@@ -375,7 +375,7 @@ func (r *Rewriter) candidate(data []byte, i, off int) (int, outcome) {
 			switch {
 			case isLetter(c):
 				s.kind = kindTag
-				s.begin(off+i, r.program.attrsAll || r.recordSome)
+				s.begin(off+i, r.program.attrsAll)
 			case c == '/':
 				s.kind = kindEndOpen
 				i++

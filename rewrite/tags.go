@@ -263,7 +263,7 @@ var tagInfos = [knownTags]tagInfo{
 	tagSummary:       {"summary", isSpecial | closesP | scopedEnd},
 	tagSup:           {"sup", isBreakout},
 	tagSVG:           {"svg", 0},
-	tagTable:         {"table", isSpecial | isBarrier | isBreakout},
+	tagTable:         {"table", isSpecial | isBarrier | closesP | isBreakout},
 	tagTbody:         {"tbody", isSpecial | isTablePart},
 	tagTD:            {"td", isSpecial | isBarrier | isTablePart},
 	tagTemplate:      {"template", isSpecial | isBarrier | isHeadPart},

@@ -181,5 +181,9 @@ func (r *Rewriter) doctypeToken() {
 		return
 	}
 	r.doctype = true
-	r.quirks = !plainDoctype(r.token) && quirky(r.token)
+	r.scratch = r.scratch[:0]
+	for _, c := range r.token {
+		r.scratch = append(r.scratch, lowerByte(c))
+	}
+	r.quirks = quirky(r.scratch)
 }

@@ -29,6 +29,13 @@ func (r *Rewriter) startTag() {
 		r.bail(BailedDepth)
 		return
 	}
+	if p := r.program; int(t) < len(p.attrsOf) && p.attrsOf[t] {
+		r.readAttrs()
+		if len(r.token)+len(r.scan.attrs)*attrSize > int(r.limits.Memory) {
+			r.bail(BailedMemory)
+			return
+		}
+	}
 	where := r.place(t)
 	if where.none || r.bailed != NotBailed {
 		return

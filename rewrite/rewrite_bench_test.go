@@ -1,0 +1,82 @@
+package rewrite
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sedge-proxy/sedge/decision"
+)
+
+// Run with: go test -run '^$' -bench . ./rewrite
+// The figures are bytes of page per second over all pages of the corpus.
+
+func corpus(t testing.TB) map[string][]byte {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(testdata(t, "pages"), "*.html"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no pages: %v", err)
+	}
+	pages := make(map[string][]byte)
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages[filepath.Base(file)] = data
+	}
+	return pages
+}
+
+func benchmarkPages(b *testing.B, pages map[string][]byte, edits ...decision.Edit) {
+	program := compile(b, edits...)
+	size := 0
+	for _, page := range pages {
+		size += len(page)
+	}
+	b.SetBytes(int64(size))
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, page := range pages {
+			r := program.NewRewriter(io.Discard, Limits{Encoding: EncodingUTF8})
+			r.Write(page)
+			r.Close()
+			r.Release()
+		}
+	}
+}
+
+var threeEdits = []decision.Edit{
+	{Select: "title", Op: decision.OpSetInner, Text: "Welcome back"},
+	{Select: "#main h1", Op: decision.OpAppend, HTML: "<em>for you</em>"},
+	{Select: "body", Op: decision.OpAppend, HTML: "<script src=/x.js></script>"},
+}
+
+func manyEdits(n int) []decision.Edit {
+	var edits []decision.Edit
+	for i := range n {
+		edits = append(edits, decision.Edit{
+			Select: fmt.Sprintf([]string{"#id%d", ".class-%d", "div.hero%d > h2", "section[data-slot='s%d'] p", "a[href*='/p/%d']"}[i%5], i),
+			Op:     decision.OpSetInner, Text: "x",
+		})
+	}
+	return edits
+}
+
+func BenchmarkScanOnly(b *testing.B)    { benchmarkPages(b, corpus(b)) }
+func BenchmarkOneEdit(b *testing.B)     { benchmarkPages(b, corpus(b), threeEdits[2]) }
+func BenchmarkThreeEdits(b *testing.B)  { benchmarkPages(b, corpus(b), threeEdits...) }
+func BenchmarkTwentyEdits(b *testing.B) { benchmarkPages(b, corpus(b), manyEdits(20)...) }
+func BenchmarkTwoHundred(b *testing.B)  { benchmarkPages(b, corpus(b), manyEdits(200)...) }
+func BenchmarkEachLink(b *testing.B) {
+	benchmarkPages(b, corpus(b), decision.Edit{Select: "a[href]", Op: decision.OpSetAttribute, Name: "data-seen", Value: "1"})
+}
+
+func BenchmarkDeepNesting(b *testing.B) {
+	page := strings.Repeat("<div>", 20000) + strings.Repeat("</div>", 20000)
+	benchmarkPages(b, map[string][]byte{"deep": []byte(page)},
+		decision.Edit{Select: "div div div div div", Op: decision.OpSetAttribute, Name: "x", Value: "1"})
+}
