@@ -63,7 +63,7 @@ func actAsPlugin(kind string) {
 
 // nestedHost runs a plugin, prints its process id and waits.
 func nestedHost() {
-	h := New(Options{})
+	h := New(Options{SocketDir: os.Args[3]})
 	cfg := Config{Name: "inner", Command: selfCommand("serve")}
 	if err := h.Reconcile(context.Background(), []Config{cfg}); err != nil {
 		panic(err)

@@ -123,7 +123,12 @@ func TestNoOrphans(t *testing.T) {
 		}
 	})
 	t.Run("after the host is killed", func(t *testing.T) {
-		command := selfCommand("nested-host")
+		dir, err := os.MkdirTemp("/tmp", "sedge-nested-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = os.RemoveAll(dir) })
+		command := append(selfCommand("nested-host"), dir)
 		cmd := exec.Command(command[0], command[1:]...)
 		out, err := cmd.StdoutPipe()
 		if err != nil {
