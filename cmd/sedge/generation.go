@@ -244,15 +244,15 @@ func configure(ctx context.Context, plugins *host.Host, name string, settings []
 // experience: those of a shorthand stand under edits, not under settings.
 func settingFaults(e *plan.Experience, err error) decision.Faults {
 	var faults decision.Faults
-	for _, err := range unjoin(err) {
-		var wrong *plugins.SettingError
-		switch {
-		case !errors.As(err, &wrong):
-			faults.Add("plugin", "%v", err)
-		case len(e.Edits) > 0:
-			faults.Add(wrong.Path, "%s", wrong.Message)
-		default:
-			faults.Under("settings", decision.Faults{{Path: wrong.Path, Message: wrong.Message}})
+	wrong := plugins.SettingErrors(err)
+	if len(wrong) == 0 {
+		faults.Add("plugin", "%v", err)
+	}
+	for _, w := range wrong {
+		if len(e.Edits) > 0 {
+			faults.Add(w.Path, "%s", w.Message)
+		} else {
+			faults.Under("settings", decision.Faults{{Path: w.Path, Message: w.Message}})
 		}
 	}
 	return faults

@@ -36,11 +36,15 @@ func newPluginHost(sockets string, logger *slog.Logger) *host.Host {
 	})
 }
 
-// selfCommand starts this binary again as the process of a built-in plugin.
+// selfCommand starts this binary again as the process of a built-in plugin. Where
+// the file was replaced on disk since, Linux still knows the one that runs.
 func selfCommand(name string) []string {
 	self, err := os.Executable()
+	if err == nil {
+		_, err = os.Stat(self)
+	}
 	if err != nil {
-		self = os.Args[0]
+		self = "/proc/self/exe"
 	}
 	return []string{self, pluginProcess, name}
 }
