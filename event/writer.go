@@ -52,12 +52,12 @@ func (l *Log) stop() {
 		l.logger.Error("BUG: event log writer panicked; no event is accepted any more", "cause", fmt.Sprint(cause))
 	}
 	l.file.Close()
+	l.lock.Close() // before anybody hears of it, so that the next one can open
 	l.mu.Lock()
 	l.closed, l.stopped = true, true
 	close(l.changed)
 	l.changed = make(chan struct{})
 	l.mu.Unlock()
-	l.lock.Close()
 }
 
 // take waits for records and returns all that wait, giving the queue a spare

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/sedge-proxy/sedge/decision"
 	"github.com/sedge-proxy/sedge/event"
@@ -78,7 +79,7 @@ func CompileGoals(list []Goal) (*Goals, decision.Faults) {
 		first[one.Name] = i
 		faults.Under(at, one.validate())
 		compiled := goal{Goal: one}
-		if one.URL != "" {
+		if one.URL != "" && utf8.ValidString(one.URL) {
 			compiled.literal, compiled.pattern = compileGlob(one.URL)
 			g.byURL = append(g.byURL, i)
 		} else {
@@ -105,6 +106,8 @@ func (g Goal) validate() decision.Faults {
 		faults.Add("", "a goal needs url or event")
 	case g.URL != "" && g.Event != "":
 		faults.Add("", "a goal has url or event, not both")
+	case !utf8.ValidString(g.URL):
+		faults.Add("url", "expected UTF-8")
 	case g.URL != "" && !strings.HasPrefix(g.URL, "/") && !strings.HasPrefix(g.URL, "*"):
 		faults.Add("url", `expected a path that starts with "/", got %q`, g.URL)
 	}

@@ -77,8 +77,9 @@ type IntakeStats struct {
 	Remembered int // ids
 }
 
-// ErrInvalid says that an event has no visitor or no id.
-var ErrInvalid = errors.New("event without visitor or id")
+// ErrInvalid says that an event has no visitor, no id, or a visitor's id of more
+// than 256 bytes.
+var ErrInvalid = errors.New("event without a proper visitor or id")
 
 // NewIntake returns an intake into log and live. goals returns the goals of the
 // configuration in force, nil for none. Ids of the last 24 hours are read back
@@ -114,7 +115,7 @@ func (in *Intake) recall() error {
 func (in *Intake) Record(e *event.Event) bool {
 	in.complete(e)
 	e.Observed = true
-	if e.ID == "" || e.Visitor == "" {
+	if !valid(e) {
 		in.invalid.Add(1)
 		return false
 	}
@@ -153,6 +154,13 @@ func (in *Intake) priority(e *event.Event) (limit float64, dropped *atomic.Int64
 	return acceptFill, &in.droppedOthers
 }
 
+// maxVisitor bounds the bytes of a visitor's id, which is a key in the store.
+const maxVisitor = 256
+
+func valid(e *event.Event) bool {
+	return e.ID != "" && e.Visitor != "" && len(e.Visitor) <= maxVisitor
+}
+
 // complete fills in what every event has, in the form in which the log returns
 // it, so that memory and ledger see the same.
 func (in *Intake) complete(e *event.Event) {
@@ -188,7 +196,7 @@ func (in *Intake) Accept(ctx context.Context, events []event.Event) error {
 		e := &events[i]
 		in.complete(e)
 		e.Observed = false
-		if e.ID == "" || e.Visitor == "" {
+		if !valid(e) {
 			in.invalid.Add(1)
 			return ErrInvalid
 		}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -85,33 +88,46 @@ func TestPriorities(t *testing.T) {
 }
 
 func TestUnderPressurePageViewsGoFirst(t *testing.T) {
-	dir := t.TempDir()
-	n := openNode(t, dir, event.Config{QueueSize: 1 << 20, FsyncInterval: time.Second})
-	defer n.close(t)
-	// Nothing is written while the writer gathers; fill the queue to each mark.
-	// The writer takes a quarter of the queue at once, so keep filling quickly.
-	exposure := &decision.Exposure{Assignment: decision.Assignment{Experiment: "x", Arm: "a"}}
-	thanks := func(i int) *event.Event {
-		return &event.Event{ID: fmt.Sprint("c", i), Type: event.Page, Path: "/thanks", Visitor: "v"}
+	n := openNode(t, t.TempDir(), event.Config{QueueSize: 1 << 20, SegmentSize: 4096})
+	events := filepath.Join(n.dir, "events")
+	accept(t, n, event.Event{ID: "big", Type: event.Page, Visitor: "v", Properties: map[string]any{"text": strings.Repeat("x", 5000)}})
+	end := n.log.Stats().Durable
+	if err := os.RemoveAll(events); err != nil { // the log cannot begin its next file
+		t.Fatal(err)
 	}
-	recordedAll := true
-	for i := range 30_000 {
+	exposure := &decision.Exposure{Assignment: decision.Assignment{Experiment: "x", Arm: "a"}}
+	var s IntakeStats
+	for i := 0; s.DroppedConversions == 0; i++ {
 		page := view(fmt.Sprint("p", i), "v")
 		trigger := event.Event{ID: fmt.Sprint("t", i), Type: event.Trigger, Visitor: "v", Exposure: exposure}
+		thanks := event.Event{ID: fmt.Sprint("c", i), Type: event.Page, Path: "/thanks", Visitor: "v"}
 		n.intake.Record(&page)
 		n.intake.Record(&trigger)
-		recordedAll = n.intake.Record(thanks(i)) && recordedAll
-		s := n.intake.Stats()
+		n.intake.Record(&thanks)
+		s = n.intake.Stats()
 		if s.DroppedTriggers > 0 && s.DroppedPages == 0 || s.DroppedConversions > 0 && s.DroppedTriggers == 0 {
 			t.Fatalf("%+v", s)
 		}
-		if s.DroppedConversions > 0 {
-			break
+	}
+	if err := n.intake.Accept(t.Context(), []event.Event{view("a", "v")}); err == nil {
+		t.Fatal("an event was acknowledged while the disk fails")
+	}
+	if err := os.MkdirAll(events, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.After(10 * time.Second)
+	for n.intake.Accept(t.Context(), []event.Event{view("a", "v")}) != nil {
+		select {
+		case <-deadline:
+			t.Fatal("the log does not recover")
+		case <-time.After(time.Millisecond):
 		}
 	}
-	if s := n.intake.Stats(); s.Recorded == 0 {
-		t.Fatalf("%+v", s)
+	waited, _, err := n.log.Read(end, 1<<20)
+	if err != nil || int64(len(waited)) != s.Recorded+1 {
+		t.Fatalf("%d events are in the log, %d were recorded: %v", len(waited), s.Recorded, err)
 	}
+	n.close(t)
 }
 
 func TestRecordRefusesWhatHasNoOwner(t *testing.T) {
