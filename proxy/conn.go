@@ -237,6 +237,7 @@ func (c *conn) send(parts ...[]byte) error {
 		first := c.vector[0]
 		c.buffers = c.vector[:n]
 		written, err := c.buffers.WriteTo(c.Conn)
+		c.listener.stats.Writes.Add(1)
 		return c.account(first, written, err)
 	}
 	for _, part := range c.vector[:n] {
@@ -267,6 +268,7 @@ func (c *conn) writePieces(p []byte) (int64, error) {
 			return written, err
 		}
 		n, err := c.Conn.Write(p[:min(len(p), writePiece)])
+		c.listener.stats.Writes.Add(1)
 		written += int64(n)
 		if err != nil {
 			return written, err

@@ -51,3 +51,34 @@ func decoded(t testing.TB, r reply) string {
 	}
 	return string(body)
 }
+
+// flushing packs and flushes each write.
+type flushing struct {
+	*gzip.Writer
+	to io.Writer
+}
+
+func newFlushing(to io.Writer) *flushing { return &flushing{gzip.NewWriter(to), to} }
+
+func (f *flushing) Write(p []byte) (int, error) {
+	n, err := f.Writer.Write(p)
+	if err == nil {
+		err = f.Flush()
+	}
+	return n, err
+}
+
+// lateGzip unpacks from the first read on, since making a reader waits for bytes.
+type lateGzip struct {
+	from io.Reader
+	z    *gzip.Reader
+}
+
+func (l *lateGzip) Read(p []byte) (n int, err error) {
+	if l.z == nil {
+		if l.z, err = gzip.NewReader(l.from); err != nil {
+			return 0, err
+		}
+	}
+	return l.z.Read(p)
+}

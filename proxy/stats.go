@@ -43,6 +43,7 @@ type Stats struct {
 	BadRequests atomic.Uint64 // requests refused for their framing
 	Panics      atomic.Uint64 // requests whose handler panicked
 	BytesOut    atomic.Uint64
+	Writes      atomic.Uint64 // calls to the kernel that sent something
 
 	Concerned    atomic.Uint64 // requests for a page that an experience names
 	Personalized atomic.Uint64 // answers with at least one edit or action applied

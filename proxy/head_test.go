@@ -1,0 +1,89 @@
+package proxy
+
+import (
+	"bufio"
+	"strings"
+	"testing"
+
+	"github.com/valyala/fasthttp"
+)
+
+// checkWire checks what must hold of every head that is let through.
+func checkWire(t *testing.T, wire string) {
+	var h fasthttp.RequestHeader
+	h.DisableNormalizing()
+	if h.Read(bufio.NewReader(strings.NewReader(wire))) != nil {
+		return
+	}
+	fields, err := checkHead(nil, &h)
+	if err != nil {
+		return
+	}
+	framings := 0
+	for _, f := range fields {
+		if strings.ContainsAny(string(f.name), " \t\r\n:\x00") || strings.ContainsAny(string(f.value), "\r\n\x00") {
+			t.Fatalf("field %q: %q passed", f.name, f.value)
+		}
+		if equalFold(f.name, "Content-Length") || equalFold(f.name, "Transfer-Encoding") {
+			framings++
+		}
+	}
+	if framings > 1 {
+		t.Fatalf("%d framings passed", framings)
+	}
+}
+
+func TestMatchGlob(t *testing.T) {
+	cases := []struct {
+		glob, path string
+		want       bool
+	}{
+		{"/", "/", true}, {"/", "/a", false},
+		{"/a/*", "/a/b", true}, {"/a/*", "/a/b/c", false}, {"/a/*", "/a/", true},
+		{"/a/**", "/a/b/c", true}, {"**", "/anything", true}, {"/**", "/", true},
+		{"/**/end", "/a/b/end", true}, {"/**/end", "/a/b/ending", false},
+		{"/*.html", "/x.html", true}, {"/*.html", "/a/x.html", false},
+		{"/**.html", "/a/x.html", true}, {"/a*b*c", "/aXbYc", true}, {"/a*b*c", "/aXbY", false},
+		{"/p/*/**/z", "/p/q/r/s/z", true}, {"/p/*/z", "/p/q/r/z", false},
+		{"/a/**/b*c", "/a/x/bd/y/bzc", true},
+	}
+	for _, c := range cases {
+		if got := matchGlob(c.glob, c.path); got != c.want {
+			t.Errorf("matchGlob(%q, %q) = %v", c.glob, c.path, got)
+		}
+	}
+	// No pattern makes it slow.
+	if matchGlob(strings.Repeat("*a", 50)+"b", strings.Repeat("a", 5000)) {
+		t.Error("matched")
+	}
+	if matchGlob(strings.Repeat("**a", 50)+"b", strings.Repeat("a/", 2500)) {
+		t.Error("matched")
+	}
+}
+
+func TestConfigFaults(t *testing.T) {
+	c := Config{
+		Listen: "here", MaxHeader: 1, MaxBody: -1, PageMemory: 1, HeaderTimeout: 1, MaxConnections: -1,
+		MaxConnectionsPerIP: -1, TrustedProxies: []string{"10.0.0.0/8", "nobody"}, ReservedPrefix: "/a/b",
+	}
+	want := []string{
+		"listen", "max_header", "max_body", "page_memory", "header_timeout", "max_connections",
+		"max_connections_per_ip", "trusted_proxies[1]", "reserved_prefix",
+	}
+	faults := c.Validate()
+	if len(faults) != len(want) {
+		t.Fatalf("%d faults: %v", len(faults), faults)
+	}
+	for i, f := range faults {
+		if f.Path != want[i] {
+			t.Errorf("fault %d at %q, want %q", i, f.Path, want[i])
+		}
+	}
+	if faults := new(Config).Validate(); len(faults) != 0 {
+		t.Errorf("the zero value: %v", faults)
+	}
+	_, faults = compileRoutes([]Route{{Upstream: "none", Hosts: []string{"a:1"}, Paths: []string{"x"}}}, nil)
+	if len(faults) != 3 || faults[0].Path != "[0].hosts[0]" || faults[2].Path != "[0].upstream" {
+		t.Errorf("routes: %v", faults)
+	}
+}
