@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"bytes"
 	"mime"
 	"strings"
 )
@@ -91,22 +92,12 @@ func (r *Rewriter) byteOrderMark() {
 
 // metaEncoding takes the character set from the current tag, a meta, if it names one.
 func (r *Rewriter) metaEncoding() {
-	label := ""
-	if a := r.attribute("charset"); a != nil {
-		label = string(r.value(a))
-	} else if a := r.attribute("http-equiv"); a != nil && foldEqual(r.value(a), "content-type") {
-		if a := r.attribute("content"); a != nil {
-			content := strings.ToLower(string(r.value(a)))
-			if at := strings.Index(content, "charset="); at >= 0 {
-				label, _, _ = strings.Cut(content[at+len("charset="):], ";")
-			}
-		}
-	}
-	if label == "" {
+	label := r.metaLabel()
+	if len(label) == 0 {
 		return
 	}
-	found := encodingByLabel(label)
-	if strings.HasPrefix(strings.ToLower(strings.TrimSpace(label)), "utf-16") {
+	found := encodingByLabel(string(label))
+	if bytes.HasPrefix(label, []byte("utf-16")) {
 		found = EncodingUTF8 // as the standard has it: the tag could not be read otherwise
 	}
 	if found == EncodingOther {
@@ -114,4 +105,32 @@ func (r *Rewriter) metaEncoding() {
 		return
 	}
 	r.encoding = found
+}
+
+// metaLabel returns what the current meta tag calls the character set, in lower
+// case.
+func (r *Rewriter) metaLabel() []byte {
+	if a := r.attribute("charset"); a != nil {
+		return bytes.TrimSpace(r.lowered(a))
+	}
+	if a := r.attribute("http-equiv"); a == nil || !foldEqual(r.value(a), "content-type") {
+		return nil
+	}
+	a := r.attribute("content")
+	if a == nil {
+		return nil
+	}
+	_, label, _ := bytes.Cut(r.lowered(a), []byte("charset="))
+	label, _, _ = bytes.Cut(label, []byte(";"))
+	return bytes.Trim(label, " \t\r\n\f\"'")
+}
+
+// lowered returns an attribute's value in lower case, valid until the next value.
+func (r *Rewriter) lowered(a *attr) []byte {
+	value := r.value(a)
+	r.scratch = append(r.scratch[:0], value...)
+	for i, c := range r.scratch {
+		r.scratch[i] = lowerByte(c)
+	}
+	return r.scratch
 }

@@ -127,5 +127,9 @@ func appendReference(dst, raw []byte) ([]byte, int) {
 		}
 		return append(dst, resolved...), end
 	}
-	return append(dst, html.UnescapeString(string(raw[:end]))...), end
+	resolved := html.UnescapeString(string(raw[:end]))
+	if raw[end-1] == ';' && len(resolved) > 1 && resolved[len(resolved)-1] == ';' {
+		resolved = string(raw[:end]) // only the name's beginning is known
+	}
+	return append(dst, resolved...), end
 }

@@ -29,9 +29,9 @@ const (
 	defaultMemory = 1 << 20
 	defaultDepth  = 1 << 16
 
-	attrSize   = 24       // bytes that noting an attribute costs
-	keptMemory = 64 << 10 // buffers above this are not pooled
-	keptDepth  = 1 << 10  // nor are stacks above this
+	attrSize   = 24        // bytes that noting an attribute costs
+	keptMemory = 256 << 10 // buffers above this are not pooled
+	keptDepth  = 1 << 10   // nor are stacks above this
 )
 
 // Reason says why the rest of a page passed through unchanged.

@@ -1,0 +1,36 @@
+//go:build !race
+
+package rewrite
+
+import (
+	"io"
+	"testing"
+)
+
+// TestNoAllocations rewrites real pages with pooled rewriters: in the steady state
+// nothing is allocated.
+func TestNoAllocations(t *testing.T) {
+	pages := corpus(t)
+	for name, program := range map[string]*Program{
+		"none":   compile(t),
+		"three":  compile(t, threeEdits...),
+		"twenty": compile(t, manyEdits(20)...),
+		"links":  compile(t, shortEdit(t, "set_attribute a: title=x y"), shortEdit(t, "append p:nth-of-type(2) ~ p > a: x")),
+	} {
+		for file, page := range pages {
+			allocs := testing.AllocsPerRun(10, func() {
+				r := program.NewRewriter(io.Discard, Limits{})
+				for rest := page; len(rest) > 0; {
+					n := min(len(rest), 16<<10)
+					r.Write(rest[:n])
+					rest = rest[n:]
+				}
+				r.Close()
+				r.Release()
+			})
+			if allocs > 0 {
+				t.Errorf("%s, %s: %v allocations", name, file, allocs)
+			}
+		}
+	}
+}
