@@ -25,12 +25,24 @@ const (
 // HTML, which is inserted as it stands. The attribute operations take Name and
 // Value; the class operations take Value.
 type Edit struct {
+	// Select is a CSS selector.
 	Select string `json:"select" mapstructure:"select"`
-	Op     Op     `json:"op" mapstructure:"op"`
-	Text   string `json:"text,omitempty" mapstructure:"text"`
-	HTML   string `json:"html,omitempty" mapstructure:"html"`
-	Name   string `json:"name,omitempty" mapstructure:"name"`
-	Value  string `json:"value,omitempty" mapstructure:"value"`
+
+	// Op is one of before, after, prepend, append, replace, set_inner, remove,
+	// unwrap, set_attribute, remove_attribute, add_class and remove_class.
+	Op Op `json:"op" mapstructure:"op"`
+
+	// Text is content that is escaped.
+	Text string `json:"text,omitempty" mapstructure:"text"`
+
+	// HTML is content that is inserted as it stands.
+	HTML string `json:"html,omitempty" mapstructure:"html"`
+
+	// Name is the attribute's.
+	Name string `json:"name,omitempty" mapstructure:"name"`
+
+	// Value is the attribute's, or the class.
+	Value string `json:"value,omitempty" mapstructure:"value"`
 }
 
 // Action is what a plugin wants done with the request itself. The zero Action

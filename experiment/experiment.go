@@ -36,6 +36,7 @@ const holdoutSeed = "holdout:"
 
 // Config is one experiment.
 type Config struct {
+	// Name is how experiences and reports call the experiment.
 	Name string `mapstructure:"name"`
 
 	// Segment restricts the experiment to visitors whose primary segment it is;
@@ -55,6 +56,7 @@ type Config struct {
 
 // Arm is one of the alternatives of an experiment.
 type Arm struct {
+	// Name is how experiences and reports call the arm.
 	Name string `mapstructure:"name"`
 
 	// Weight is the arm's part relative to the sum of all weights; arms that

@@ -38,7 +38,10 @@ type Config struct {
 
 // Segment is a group of visitors; exactly one of When and Score says who is in it.
 type Segment struct {
-	Name        string `mapstructure:"name"`
+	// Name is how experiences and reports call the segment.
+	Name string `mapstructure:"name"`
+
+	// Description is for people.
 	Description string `mapstructure:"description"`
 
 	// When is the rule that members match.
@@ -54,14 +57,22 @@ type Segment struct {
 
 // Score is a sum of points.
 type Score struct {
-	Name      string   `mapstructure:"name"`
-	Threshold float64  `mapstructure:"threshold"` // the value, above 0, from which the score is reached
-	Points    []Points `mapstructure:"points"`
+	// Name is how segments call the score.
+	Name string `mapstructure:"name"`
+
+	// Threshold is the value, above 0, from which the score is reached.
+	Threshold float64 `mapstructure:"threshold"`
+
+	// Points are the rules whose points are summed.
+	Points []Points `mapstructure:"points"`
 }
 
 // Points are added to a score while a rule matches. They may be negative.
 type Points struct {
-	When   string  `mapstructure:"when"`
+	// When is the rule.
+	When string `mapstructure:"when"`
+
+	// Points are added while the rule matches; not 0.
 	Points float64 `mapstructure:"points"`
 }
 
