@@ -54,10 +54,9 @@ type Log struct {
 	dropped   int64            // files dropped by retention
 	held      Offset           // 1 + base of the file of which it was said that a consumer holds it
 
-	kick   chan struct{} // the writer has something to do
-	hurry  chan struct{} // somebody waits for the writer
-	file   segmentFile   // owned by the writer
-	failed bool          // the file may hold bytes behind its durable end; owned by the writer
+	kick  chan struct{} // the writer has something to do
+	hurry chan struct{} // somebody waits for the writer
+	file  segmentFile   // owned by the writer
 }
 
 // Stats is what there is to know about a log.

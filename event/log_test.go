@@ -362,13 +362,18 @@ func TestLogOutlivesADiskThatFails(t *testing.T) {
 }
 
 func TestCloseTellsWhatIsLost(t *testing.T) {
-	l, faults := openBad(t, t.TempDir(), Config{})
-	faults.set(func() { faults.room = 0 })
-	if _, err := l.Append(sample(1)); err != nil {
+	dir := t.TempDir()
+	l, faults := openBad(t, dir, Config{})
+	ends := write(t, l, 0, 3)
+	faults.set(func() { faults.room = 20 })
+	if _, err := l.Append(sample(3)); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Close(); !errors.Is(err, errFull) {
 		t.Fatalf("got %v", err)
+	}
+	if info, err := os.Stat(segmentPath(dir, 0)); err != nil || info.Size() != int64(ends[2]) {
+		t.Fatalf("part of a record was left: %d bytes, want %d, %v", info.Size(), ends[2], err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -112,21 +113,15 @@ func (l *Log) flush(batch []byte) error {
 		l.Retain()
 		active = l.active()
 	}
-	if l.failed {
-		// The earlier attempt may have left part of a record. It is written
-		// over in any case; cutting keeps a crash from finding it.
-		if err := l.file.Truncate(active.size); err != nil {
-			return fmt.Errorf("cut %q: %w", active.path, err)
-		}
+	_, err := l.file.WriteAt(batch, active.size)
+	if err == nil {
+		err = l.file.Sync()
 	}
-	l.failed = true
-	if _, err := l.file.WriteAt(batch, active.size); err != nil {
-		return fmt.Errorf("write %q: %w", active.path, err)
+	if err != nil {
+		// Part of the batch may stand in the file. The next attempt writes over
+		// it; cutting it off gives room back and keeps a crash from finding it.
+		return errors.Join(fmt.Errorf("write %q: %w", active.path, err), l.file.Truncate(active.size))
 	}
-	if err := l.file.Sync(); err != nil {
-		return fmt.Errorf("fsync %q: %w", active.path, err)
-	}
-	l.failed = false
 	l.mu.Lock()
 	active.size += int64(len(batch))
 	active.last = l.now()

@@ -33,8 +33,7 @@ type Goal struct {
 	Name string `mapstructure:"name"`
 
 	// URL is the path of a page whose view reaches the goal: "*" stands for any
-	// characters but "/", "**" for any characters, and "/**" at the end also for
-	// nothing.
+	// characters but "/", and "**" for any characters.
 	URL string `mapstructure:"url"`
 
 	// Event is the name of a track event that reaches the goal. A goal has
@@ -126,11 +125,7 @@ func compileGlob(glob string) (literal string, pattern *regexp.Regexp) {
 	}
 	var b strings.Builder
 	b.WriteString(`^(?s:`)
-	rest, optional := strings.CutSuffix(glob, "/**")
-	if !optional || rest == "" {
-		rest, optional = glob, false
-	}
-	for rest != "" {
+	for rest := glob; rest != ""; {
 		switch {
 		case strings.HasPrefix(rest, "**"):
 			b.WriteString(".*")
@@ -146,9 +141,6 @@ func compileGlob(glob string) (literal string, pattern *regexp.Regexp) {
 			b.WriteString(regexp.QuoteMeta(rest[:n]))
 			rest = rest[n:]
 		}
-	}
-	if optional {
-		b.WriteString("(?:/.*)?")
 	}
 	b.WriteString(`)$`)
 	return "", regexp.MustCompile(b.String())

@@ -424,9 +424,11 @@ func TestReadOnly(t *testing.T) {
 func TestDamagedFile(t *testing.T) {
 	dir := t.TempDir()
 	n := openNode(t, dir, event.Config{})
+	var events []event.Event
 	for i := range 300 {
-		accept(t, n, buy(fmt.Sprint(i), fmt.Sprint("v", i), fmt.Sprint(i), 5))
+		events = append(events, buy(fmt.Sprint(i), fmt.Sprint("v", i), fmt.Sprint(i), 5))
 	}
+	accept(t, n, events...)
 	catchUp(t, n)
 	n.close(t)
 	whole, err := os.ReadFile(filepath.Join(dir, FileName))
