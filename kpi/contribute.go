@@ -38,7 +38,12 @@ func (r *Row) contributeExposure(t Totals, x *exposure, add bool) {
 		return
 	}
 	key.Arm, key.Segment = x.arm, x.segment
-	group := Sums{Visitors: 1}
+	group := Sums{Visitors: 1, Sessions: x.sessions}
+	for _, s := range r.sessions {
+		if s.end >= x.first {
+			group.Sessions++
+		}
+	}
 	if x.delivered {
 		group.Delivered = 1
 	}

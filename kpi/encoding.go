@@ -28,7 +28,7 @@ func (r *Row) Append(b []byte) []byte {
 	for _, x := range r.exposures {
 		b = pack.Text(pack.Text(pack.Text(b, x.experiment), x.arm), x.segment)
 		b = pack.Bool(pack.Bool(pack.Bool(b, x.holdout), x.delivered), x.crossed)
-		b = appendReached(pack.Int(b, x.first), x.reached)
+		b = appendReached(pack.Int(pack.Int(b, x.first), x.sessions), x.reached)
 	}
 	b = pack.Uint(b, uint64(len(r.hits)))
 	for _, h := range r.hits {
@@ -58,7 +58,7 @@ func DecodeRow(b []byte) (*Row, error) {
 	for range in.Count() {
 		x := exposure{experiment: in.Text(), arm: in.Text(), segment: in.Text()}
 		x.holdout, x.delivered, x.crossed = in.Bool(), in.Bool(), in.Bool()
-		x.first, x.reached = in.Int(), readReached(in)
+		x.first, x.sessions, x.reached = in.Int(), in.Int(), readReached(in)
 		r.exposures = append(r.exposures, x)
 	}
 	for range in.Count() {

@@ -73,6 +73,7 @@ type exposure struct {
 	first      int64  // first trigger, 0 for none yet
 	delivered  bool
 	crossed    bool
+	sessions   int64   // folded ones that lasted to the first trigger or began after it
 	reached    []reach // at or after the first trigger
 }
 
@@ -162,6 +163,11 @@ func (r *Row) fold() {
 	s := r.sessions[0]
 	r.sessions = slices.Delete(r.sessions, 0, 1)
 	r.foldedEnd = s.end
+	for i := range r.exposures {
+		if x := &r.exposures[i]; x.first != 0 && s.end >= x.first {
+			x.sessions++
+		}
+	}
 	i := slices.IndexFunc(r.folded, func(p part) bool { return p.segment == s.segment })
 	if i < 0 {
 		if len(r.folded) == MaxSegments {

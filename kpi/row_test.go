@@ -134,6 +134,7 @@ func recountVisitor(totals Totals, list []event.Event) {
 		return segments[segment][goal]
 	}
 	session, last, segment := 0, time.Time{}, ""
+	var ends []time.Time
 	for i, e := range byTime {
 		if i == 0 || e.Time.Sub(last) > SessionIdle {
 			session++
@@ -141,8 +142,10 @@ func recountVisitor(totals Totals, list []event.Event) {
 			if segment == "" {
 				segment = decision.NoSegment
 			}
+			ends = append(ends, e.Time)
 		}
 		last = e.Time
+		ends[len(ends)-1] = last
 		for _, s := range []string{segment, "site"} {
 			group(s, "visited").sessions[session] = true
 			for _, h := range hits[e.ID] {
@@ -172,7 +175,7 @@ func recountVisitor(totals Totals, list []event.Event) {
 		}
 	}
 	for _, x := range []string{"x", "y"} {
-		recountExperiment(totals, x, unconfirmed, list, hits)
+		recountExperiment(totals, x, unconfirmed, list, hits, ends)
 	}
 }
 
@@ -209,7 +212,7 @@ func naiveHits(list []event.Event) map[string][]naiveHit {
 	return hits
 }
 
-func recountExperiment(totals Totals, name string, unconfirmed bool, list []event.Event, hits map[string][]naiveHit) {
+func recountExperiment(totals Totals, name string, unconfirmed bool, list []event.Event, hits map[string][]naiveHit, sessionEnds []time.Time) {
 	arms := map[string]bool{}
 	var first *event.Event
 	delivered := map[string]bool{}
@@ -244,6 +247,11 @@ func recountExperiment(totals Totals, name string, unconfirmed bool, list []even
 		key.Segment = decision.NoSegment
 	}
 	group := Sums{Visitors: 1}
+	for _, end := range sessionEnds {
+		if !end.Before(first.Time) {
+			group.Sessions++
+		}
+	}
 	if delivered[arm] {
 		group.Delivered = 1
 	}
@@ -345,7 +353,7 @@ func TestSummary(t *testing.T) {
 		return g
 	}
 	a := Group{Visitors: 1, Sessions: 1, Any: bought, Goals: []GoalSums{named(bought, "purchase", 1)}}
-	arm := Group{Visitors: 1, Delivered: 1, Any: named(bought, "", 0), Goals: []GoalSums{named(bought, "purchase", 0)}}
+	arm := Group{Visitors: 1, Sessions: 1, Delivered: 1, Any: named(bought, "", 0), Goals: []GoalSums{named(bought, "purchase", 0)}}
 	site := a
 	site.Visitors, site.Sessions = 2, 2
 	want := Summary{
@@ -357,8 +365,8 @@ func TestSummary(t *testing.T) {
 		Experiments: []ExperimentSummary{{
 			Experiment: "banner", Crossed: 1,
 			Arms: []ArmSummary{{
-				Arm: "A", Confirmed: arm, Unconfirmed: Group{Visitors: 1},
-				Segments: []SegmentSummary{{Segment: "new", Confirmed: arm, Unconfirmed: Group{Visitors: 1}}},
+				Arm: "A", Confirmed: arm, Unconfirmed: Group{Visitors: 1, Sessions: 1},
+				Segments: []SegmentSummary{{Segment: "new", Confirmed: arm, Unconfirmed: Group{Visitors: 1, Sessions: 1}}},
 			}},
 		}},
 	}

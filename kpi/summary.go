@@ -63,7 +63,7 @@ func (a ArmSummary) All() Group { return a.Confirmed.Plus(a.Unconfirmed) }
 // Group is what one group of visitors did.
 type Group struct {
 	Visitors  int64
-	Sessions  int64 // 0 for an arm
+	Sessions  int64 // of an arm: from the first trigger on, the one that it came in included
 	Delivered int64 // of an arm: visitors whose answer passed the place where the arms differ
 
 	Any   GoalSums   // any goal, or an order

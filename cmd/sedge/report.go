@@ -113,9 +113,9 @@ func printReport(w io.Writer, r *dashboard.Report) error {
 	}
 	segments := table{{"SEGMENT", "visitors", "unconfirmed", "sessions", "conversion", "revenue", "per visitor"}}
 	for _, s := range r.Segments {
-		segments = append(segments, groupCells(s.Segment, strconv.FormatInt(s.Sessions, 10), s.GroupReport))
+		segments = append(segments, groupCells(s.Segment, s.GroupReport))
 	}
-	segments = append(segments, groupCells("all", strconv.FormatInt(r.Site.Sessions, 10), r.Site))
+	segments = append(segments, groupCells("all", r.Site))
 	segments.print(out)
 	for _, e := range r.Experiments {
 		printExperiment(out, e)
@@ -124,10 +124,9 @@ func printReport(w io.Writer, r *dashboard.Report) error {
 	return out.Flush()
 }
 
-// groupCells is a row of a table; the fourth cell is what its table is about.
-func groupCells(name, fourth string, g dashboard.GroupReport) []string {
+func groupCells(name string, g dashboard.GroupReport) []string {
 	count := func(n int64) string { return strconv.FormatInt(n, 10) }
-	return []string{name, count(g.Visitors), count(g.Unconfirmed), fourth, percent(g.ConversionRate), money(g.Revenue), money(g.RevenuePerVisitor)}
+	return []string{name, count(g.Visitors), count(g.Unconfirmed), count(g.Sessions), percent(g.ConversionRate), money(g.Revenue), money(g.RevenuePerVisitor)}
 }
 
 func printExperiment(w io.Writer, e dashboard.ExperimentReport) {
@@ -135,9 +134,9 @@ func printExperiment(w io.Writer, e dashboard.ExperimentReport) {
 	if e.Kind == "holdout" {
 		kind = "HOLD-OUT OF "
 	}
-	arms := table{{kind + e.Name, "triggered", "unconfirmed", "delivered", "conversion", "revenue", "per visitor"}}
+	arms := table{{kind + e.Name, "triggered", "unconfirmed", "sessions", "conversion", "revenue", "per visitor", "delivered"}}
 	for _, arm := range e.Arms {
-		arms = append(arms, groupCells(arm.Arm, percent(arm.DeliveredRate), arm.GroupReport))
+		arms = append(arms, append(groupCells(arm.Arm, arm.GroupReport), percent(arm.DeliveredRate)))
 	}
 	fmt.Fprintln(w)
 	arms.print(w)
