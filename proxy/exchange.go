@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -60,7 +61,7 @@ type exchange struct {
 	// variant, fetch, rewrite
 	key         []byte
 	lookup      lookup
-	out         fasthttp.Request // to the origin
+	out         *fasthttp.Request // to the origin
 	body        *requestBody
 	status      int
 	cacheStatus string
@@ -147,21 +148,21 @@ func (x *exchange) reset() {
 	clear(x.attributes)
 	clear(x.assignments)
 	*x = exchange{
-		server: x.server, headerFunc: x.headerFunc, scratch: x.scratch[:0], key: x.key[:0],
+		server: x.server, headerFunc: x.headerFunc, out: x.out, scratch: x.scratch[:0], key: x.key[:0],
 		fields: x.fields[:0], attributes: x.attributes[:0], assignments: x.assignments[:0],
 	}
 }
 
 func (x *exchange) logAccess() {
 	s := x.server
-	if !s.accessLog || !s.log.Enabled(nil, slog.LevelInfo) {
+	if !s.accessLog || !s.log.Enabled(context.Background(), slog.LevelInfo) {
 		return
 	}
 	route := ""
 	if x.route != nil {
 		route = x.route.name
 	}
-	s.log.LogAttrs(nil, slog.LevelInfo, "request",
+	s.log.LogAttrs(context.Background(), slog.LevelInfo, "request",
 		slog.String("request_id", x.id),
 		slog.String("method", string(x.ctx.Method())),
 		slog.String("host", clean(x.page.Host, 255)),

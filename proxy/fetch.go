@@ -67,7 +67,7 @@ func (x *exchange) prepare() {
 		}
 		o.AddHeaders = append(o.AddHeaders, action.Headers...)
 	}
-	upstream.Prepare(&x.out, &x.ctx.Request, o)
+	upstream.Prepare(x.out, &x.ctx.Request, o)
 }
 
 func (x *exchange) requestIDHeader() [][2]string {
@@ -91,9 +91,9 @@ func (x *exchange) ask() bool {
 	}
 	var err error
 	if body != nil {
-		err = x.route.upstream.Do(&x.out, resp, body, o)
+		err = x.route.upstream.Do(x.out, resp, body, o)
 	} else {
-		err = x.route.upstream.Do(&x.out, resp, nil, o)
+		err = x.route.upstream.Do(x.out, resp, nil, o)
 	}
 	if err != nil {
 		x.failUpstream(err)

@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 type engines struct {
 	mu       sync.Mutex
 	events   []event.Event
+	forget   bool // keep no events
 	profiles map[string]*decision.Profile
 
 	snapshot  func(ctx context.Context, id string) (*decision.Profile, error)
@@ -83,6 +84,9 @@ func (e *engines) Plan(ctx context.Context, q *decision.Query) *decision.Plan {
 }
 
 func (e *engines) Record(ev *event.Event) bool {
+	if e.forget {
+		return true
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.events = append(e.events, *ev)

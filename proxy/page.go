@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"runtime/debug"
 
 	"github.com/klauspost/compress/gzip"
 
@@ -13,6 +15,7 @@ import (
 var (
 	errCorrupt = errors.New("the page's compressed body is damaged")
 	errBomb    = errors.New("the page's compressed body grows beyond all measure")
+	errPanic   = errors.New("rewriting the page failed")
 )
 
 const (
@@ -45,7 +48,7 @@ type pageBody struct {
 
 	chunk   []byte
 	out     []byte // ready for the client
-	taken1  int    // of out, by Read
+	handed  int    // of out, by Read
 	read    int64  // bytes of the page so far
 	emitted int64  // bytes of the edited page so far
 	done    bool   // the page is complete
@@ -172,8 +175,16 @@ func (b *pageBody) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// step reads once from the origin and works it off.
+// step reads once from the origin and works it off. A panic of the rewriter ends
+// the page and not the process.
 func (b *pageBody) step() {
+	defer func() {
+		if r := recover(); r != nil {
+			b.server.stats.Panics.Add(1)
+			b.server.log.Error("rewriting panicked", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			b.err = errPanic
+		}
+	}()
 	chunk, err := b.first, b.firstErr
 	if chunk == nil && err == nil {
 		var n int
@@ -238,8 +249,8 @@ func (b *pageBody) finish() {
 // Read serves those who cannot be written to directly.
 func (b *pageBody) Read(p []byte) (int, error) {
 	b.watch.delivered(b.emittedBefore())
-	for b.taken1 == len(b.out) {
-		b.out, b.taken1 = b.out[:0], 0
+	for b.handed == len(b.out) {
+		b.out, b.handed = b.out[:0], 0
 		switch {
 		case b.err != nil:
 			return 0, b.err
@@ -248,14 +259,14 @@ func (b *pageBody) Read(p []byte) (int, error) {
 		}
 		b.step()
 	}
-	n := copy(p, b.out[b.taken1:])
-	b.taken1 += n
+	n := copy(p, b.out[b.handed:])
+	b.handed += n
 	return n, nil
 }
 
 // emittedBefore returns up to where the edited page is known to have left.
 func (b *pageBody) emittedBefore() int64 {
-	if b.taken1 == len(b.out) {
+	if b.handed == len(b.out) {
 		return b.emitted
 	}
 	return 0
@@ -289,7 +300,7 @@ func (b *pageBody) WriteTo(io.Writer) (int64, error) {
 func (b *pageBody) CloseWithError(err error) error {
 	b.ended(b.err != nil)
 	closed := b.taken.Close()
-	if b.done && err == nil && b.taken1 == len(b.out) {
+	if b.done && err == nil && b.handed == len(b.out) {
 		b.watch.complete()
 	}
 	b.release()

@@ -30,7 +30,7 @@ func (x *exchange) serveTunnel() bool {
 	x.prepare()
 	stats := &x.server.stats
 	stats.Streams.Add(1)
-	err := x.route.upstream.Tunnel(x.ctx, &x.out, func() { stats.Streams.Add(-1) })
+	err := x.route.upstream.Tunnel(x.ctx, x.out, func() { stats.Streams.Add(-1) })
 	switch {
 	case err == nil && x.ctx.Hijacked():
 		x.tunnelled = true
@@ -43,6 +43,7 @@ func (x *exchange) serveTunnel() bool {
 	}
 	stats.Streams.Add(-1)
 	x.delivered()
+	x.setStatusHeaders(&x.ctx.Response.Header, "")
 	x.stream(nil)
 	return true
 }

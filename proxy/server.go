@@ -46,6 +46,7 @@ type Server struct {
 	programs  *cache.Recent[decision.Digest, *program]
 	exchanges sync.Pool
 	pages     sync.Pool // *pageBody
+	ids       sync.Pool // *[16]byte
 	quiet     [len(reasons)]atomic.Int64
 
 	site atomic.Pointer[Site]
@@ -80,10 +81,11 @@ func New(o Options) (*Server, error) {
 		programs: cache.NewRecent[decision.Digest, *program](maxPrograms),
 	}
 	s.exchanges.New = func() any {
-		x := &exchange{server: s}
+		x := &exchange{server: s, out: new(fasthttp.Request)}
 		x.headerFunc = x.header
 		return x
 	}
+	s.ids.New = func() any { return new([16]byte) }
 	s.pages.New = func() any { return newPageBody(s) }
 	s.http = s.newHTTP()
 	return s, nil
@@ -215,7 +217,8 @@ func (s *Server) waitStreams(ctx context.Context) error {
 
 // newID returns a random id of 32 hexadecimal digits.
 func (s *Server) newID() string {
-	var raw [16]byte
+	raw := s.ids.Get().(*[16]byte)
+	defer s.ids.Put(raw)
 	if _, err := io.ReadFull(s.random, raw[:]); err != nil {
 		panic("BUG: the source of randomness failed: " + err.Error())
 	}

@@ -1,0 +1,132 @@
+package proxy
+
+import (
+	"bufio"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/sedge-proxy/sedge/decision"
+)
+
+// BenchmarkRequest measures one request over a kept connection, the client's and
+// the origin's part included; both are raw and allocate nothing.
+func BenchmarkRequest(b *testing.B) {
+	page := benchPage()
+	exposure := decision.Exposure{Assignment: decision.Assignment{Experiment: "hero", Arm: "a"}}
+	plan := text("h1", "Hello")
+	plan.Triggers = []decision.Trigger{{Exposure: exposure, Edits: []int{0}}}
+	cases := []struct {
+		name    string
+		control string
+		engines *engines
+	}{
+		{"pass-through", "no-store", &engines{}},
+		{"cached variant", "s-maxage=600", always(plan)},
+		{"uncached rewrite", "no-store", always(plan)},
+	}
+	for _, c := range cases {
+		b.Run(c.name, func(b *testing.B) {
+			o := rawOrigin(b, func(r *bufio.Reader, conn net.Conn) { serveFixed(r, conn, page, c.control) })
+			off := false
+			n := start(b, o, setup{engines: discarding(c.engines), config: Config{AccessLog: &off}})
+			_, cookie := n.visitor()
+			conn, err := net.Dial("tcp", n.addr)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer conn.Close()
+			request := []byte("GET /page?x=1 HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) Firefox/130.0\r\n" +
+				"Accept: text/html,*/*;q=0.8\r\nSec-Fetch-Dest: document\r\nCookie: a=b; " + cookie + "\r\n\r\n")
+			r := bufio.NewReaderSize(conn, 64<<10)
+			b.ReportAllocs()
+			b.SetBytes(int64(len(page)))
+			for b.Loop() {
+				if _, err := conn.Write(request); err != nil {
+					b.Fatal(err)
+				}
+				if err := skipAnswer(r); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// discarding makes the recorder forget.
+func discarding(e *engines) *engines {
+	e.forget = true
+	return e
+}
+
+func benchPage() string {
+	if body, err := os.ReadFile("../../shared/testdata/html/pages/ars-1.html"); err == nil {
+		return string(body)
+	}
+	return "<html><body><h1>Title</h1>" + strings.Repeat(`<div class="row"><p>Some text with <a href="/x">a link</a>.</p></div>`, 800) + "</body></html>"
+}
+
+func serveFixed(r *bufio.Reader, c net.Conn, page, control string) {
+	answer := []byte("HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nDate: Mon, 02 Jan 2006 15:04:05 GMT\r\nCache-Control: " +
+		control + "\r\nContent-Length: " + strconv.Itoa(len(page)) + "\r\n\r\n" + page)
+	if control == "s-maxage=600" {
+		answer = []byte(strings.Replace(string(answer), "Date: Mon, 02 Jan 2006 15:04:05 GMT\r\n", "", 1))
+	}
+	for {
+		for {
+			line, err := r.ReadSlice('\n')
+			if err != nil {
+				return
+			}
+			if len(line) == 2 {
+				break
+			}
+		}
+		if _, err := c.Write(answer); err != nil {
+			return
+		}
+	}
+}
+
+// skipAnswer reads one answer and throws it away.
+func skipAnswer(r *bufio.Reader) error {
+	length, chunked := 0, false
+	for {
+		line, err := r.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		if len(line) == 2 {
+			break
+		}
+		if len(line) > 16 && string(line[:16]) == "Content-Length: " {
+			for _, d := range line[16 : len(line)-2] {
+				length = length*10 + int(d-'0')
+			}
+		}
+		chunked = chunked || string(line) == http.CanonicalHeaderKey("Transfer-Encoding")+": chunked\r\n"
+	}
+	if !chunked {
+		_, err := r.Discard(length)
+		return err
+	}
+	for {
+		line, err := r.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		size := 0
+		for _, d := range line[:len(line)-2] {
+			size = size<<4 | strings.IndexByte("0123456789abcdef", d)
+		}
+		if _, err := r.Discard(size + 2); err != nil {
+			return err
+		}
+		if size == 0 {
+			return nil
+		}
+	}
+}
