@@ -22,8 +22,9 @@ const (
 	// lingerTime and lingerBytes bound how long a connection that is closed with
 	// unread input is still read: closing at once would reset it, and the client
 	// would lose the answer that tells why.
-	lingerTime  = 250 * time.Millisecond
-	lingerBytes = 256 << 10
+	// A client in the middle of an upload needs a round trip to notice.
+	lingerTime  = time.Second
+	lingerBytes = 16 << 20
 
 	// writePiece is how much may be written under one idle limit.
 	writePiece = 256 << 10
