@@ -24,6 +24,7 @@ type load struct {
 	slowest              atomic.Int64 // nanoseconds
 	firstFailure         atomic.Value // string
 	quit                 chan struct{}
+	once                 sync.Once
 	group                sync.WaitGroup
 }
 
@@ -31,21 +32,24 @@ func startLoad(t *testing.T, n *node, clients int, origin string) *load {
 	t.Helper()
 	l := &load{quit: make(chan struct{})}
 	for i := range clients {
+		c := newClient(t, n.site)
+		c.http.Jar = nil // everybody is new
 		l.group.Go(func() {
 			for round := 0; ; round++ {
 				select {
 				case <-l.quit:
 					return
 				default:
-					l.once(newClient(t, n.site), fmt.Sprintf("/?utm_campaign=sale&n=%d-%d", i, round), origin)
+					l.open(c, fmt.Sprintf("/?utm_campaign=sale&n=%d-%d", i, round), origin)
 				}
 			}
 		})
 	}
+	t.Cleanup(l.stop) // before the node ends, also when the test fails
 	return l
 }
 
-func (l *load) once(c *client, path, origin string) {
+func (l *load) open(c *client, path, origin string) {
 	started := time.Now()
 	a, err := c.try(http.MethodGet, path, "", "Connection", "close")
 	if took := int64(time.Since(started)); took > l.slowest.Load() {
@@ -64,7 +68,7 @@ func (l *load) once(c *client, path, origin string) {
 }
 
 func (l *load) stop() {
-	close(l.quit)
+	l.once.Do(func() { close(l.quit) })
 	l.group.Wait()
 }
 
@@ -74,9 +78,8 @@ func TestKilledPluginsCostNoPage(t *testing.T) {
 	n := startDemo(t, checkedBinary)
 	origin := newClient(t, n.origin).page("/").body
 	personalized := func() error {
-		page := newClient(t, n.site).page("/?utm_campaign=sale").body
-		if headlineOf(page) == headlineOf(origin) {
-			return fmt.Errorf("the headline is the origin's: %q", headlineOf(page))
+		if got := n.onSale(); got == headlineOf(origin) {
+			return fmt.Errorf("the headline is the origin's: %q", got)
 		}
 		return nil
 	}
@@ -146,6 +149,14 @@ func (n *node) pluginsRun(others []int) error {
 	return nil
 }
 
+// onSale returns the headline that somebody new finds by the sale's link.
+func (n *node) onSale() string {
+	n.t.Helper()
+	c := newClient(n.t, n.site)
+	defer c.http.CloseIdleConnections()
+	return headlineOf(c.page("/?utm_campaign=sale").body)
+}
+
 // sayOnSale changes the headline of the sale in the configuration and waits until
 // visitors see it. No answer of a plugin is kept over that: the process that runs
 // now must be the one that gave it.
@@ -164,7 +175,7 @@ func (n *node) sayOnSale(from, to string) string {
 		n.t.Fatal(err)
 	}
 	waitFor(n.t, 20*time.Second, "the new headline is there", func() error {
-		if got := headlineOf(newClient(n.t, n.site).page("/?utm_campaign=sale").body); got != to {
+		if got := n.onSale(); got != to {
 			return fmt.Errorf("headline %q", got)
 		}
 		return nil
@@ -178,8 +189,8 @@ func TestHangingPluginsCostTheBudgetAtMost(t *testing.T) {
 	n := startDemo(t, binary)
 	origin := newClient(t, n.origin).page("/").body
 	waitFor(t, 20*time.Second, "the home page is personalized", func() error {
-		if page := newClient(t, n.site).page("/?utm_campaign=sale").body; headlineOf(page) == headlineOf(origin) {
-			return fmt.Errorf("the headline is the origin's")
+		if n.onSale() == headlineOf(origin) {
+			return errors.New("the headline is the origin's")
 		}
 		return nil
 	})
