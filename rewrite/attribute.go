@@ -203,3 +203,24 @@ func isBare(value string) bool {
 	}
 	return value != ""
 }
+
+// attribute returns the current tag's first attribute of a name, nil if it has none.
+func (r *Rewriter) attribute(name string) *attr {
+	r.readAttrs()
+	for i := range r.scan.attrs {
+		if a := &r.scan.attrs[i]; foldEqual(r.token[a.name:a.nameEnd], name) {
+			return a
+		}
+	}
+	return nil
+}
+
+// readAttrs notes the current tag's attributes if the scan did not.
+func (r *Rewriter) readAttrs() {
+	if r.scan.record {
+		return
+	}
+	nameStart := r.scan.nameStart
+	r.scan.begin(nameStart, true)
+	r.scan.run(r.token, nameStart, 0)
+}

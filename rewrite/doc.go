@@ -59,7 +59,8 @@
 //
 // Known differences to a browser's tree, which a stream cannot avoid: formatting
 // elements closed in the wrong order (<b><p></b></p>) end at their end tag and are
-// not reopened, and table parts outside a table count as elements.
+// not reopened. Table parts outside a table are elements in a page without a
+// doctype.
 //
 // # Character sets
 //

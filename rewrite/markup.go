@@ -1,16 +1,26 @@
 package rewrite
 
-import "io"
+import (
+	"io"
+	"strings"
+	"sync"
+)
+
+// markupProgram scans content without editing it.
+var markupProgram = sync.OnceValue(func() *Program {
+	p := newProgram()
+	(&compiler{p: p}).finish()
+	return p
+})
 
 // checkMarkup refuses content that ends inside a tag or a comment: it would
 // swallow the page behind it.
 func checkMarkup(html string) error {
-	if html == "" {
+	if strings.IndexByte(html, '<') < 0 {
 		return nil
 	}
-	p := newProgram()
-	(&compiler{p: p}).finish()
-	r := p.NewRewriter(io.Discard, Limits{Memory: 1 << 30, Encoding: EncodingUTF8})
+	r := markupProgram().NewRewriter(io.Discard, Limits{Memory: 1 << 30, Encoding: EncodingUTF8})
+	defer r.Release()
 	if _, err := io.WriteString(r, html); err != nil {
 		return fieldError("html", "%v", err)
 	}

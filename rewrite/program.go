@@ -101,14 +101,18 @@ func (e *CompileError) Error() string { return fmt.Sprintf("edit %d: %v", e.Edit
 // Unwrap returns the *[EditError].
 func (e *CompileError) Unwrap() error { return e.Err }
 
-func newProgram() *Program {
-	p := &Program{attrID: -1, attrCls: -1}
-	p.tags.fold, p.attrs.fold = true, true
-	p.tags.names = append(p.tags.names, "")
-	p.tags.hash = append(p.tags.hash, 0)
+// knownNames holds the known tags under their values.
+var knownNames = sync.OnceValue(func() symbols {
+	s := symbols{fold: true, names: []string{""}, hash: []uint32{0}}
 	for t := tagNone + 1; t < knownTags; t++ {
-		p.tags.add(tagInfos[t].name)
+		s.add(tagInfos[t].name)
 	}
+	return s
+})
+
+func newProgram() *Program {
+	p := &Program{attrID: -1, attrCls: -1, tags: knownNames().clone()}
+	p.attrs.fold = true
 	p.pool.New = func() any { return newRewriter(p, maphash.MakeSeed()) }
 	return p
 }

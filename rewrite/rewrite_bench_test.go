@@ -1,12 +1,15 @@
 package rewrite
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/net/html"
 
 	"github.com/sedge-proxy/sedge/decision"
 )
@@ -79,4 +82,33 @@ func BenchmarkDeepNesting(b *testing.B) {
 	page := strings.Repeat("<div>", 20000) + strings.Repeat("</div>", 20000)
 	benchmarkPages(b, map[string][]byte{"deep": []byte(page)},
 		decision.Edit{Select: "div div div div div", Op: decision.OpSetAttribute, Name: "x", Value: "1"})
+}
+
+func BenchmarkCompileTwentyEdits(b *testing.B) {
+	edits := planned(manyEdits(20)...)
+	for i := range edits {
+		edits[i].Text, edits[i].HTML = "", "<p class=x>text</p>"
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Compile(edits); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkTokenizer is x/net/html's tokenizer on the same pages, for comparison.
+func BenchmarkTokenizer(b *testing.B) {
+	pages, size := corpus(b), 0
+	for _, page := range pages {
+		size += len(page)
+	}
+	b.SetBytes(int64(size))
+	for b.Loop() {
+		for _, page := range pages {
+			for z := html.NewTokenizer(bytes.NewReader(page)); z.Next() != html.ErrorToken; {
+				z.TagName()
+			}
+		}
+	}
 }

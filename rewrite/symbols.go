@@ -3,6 +3,7 @@ package rewrite
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
 )
 
 // symbols numbers the names that a program knows: elements, attributes, classes,
@@ -14,6 +15,11 @@ type symbols struct {
 	hash  []uint32
 	slots []int32 // number of the name + 1, 0 when free
 	mask  uint32
+}
+
+func (s symbols) clone() symbols {
+	s.names, s.hash, s.slots = slices.Clone(s.names), slices.Clone(s.hash), slices.Clone(s.slots)
+	return s
 }
 
 // add returns the number of a name, and gives it one if it has none.

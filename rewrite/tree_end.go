@@ -22,6 +22,9 @@ func (r *Rewriter) endTag() {
 	if r.stage < inBody && !r.preludeEnd(t) {
 		return
 	}
+	if r.top().name == tagColgroup && t != tagColgroup && t != tagCol && t != tagTemplate {
+		r.popTo(len(r.stack) - 1)
+	}
 	r.htmlEnd(t)
 }
 

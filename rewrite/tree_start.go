@@ -128,8 +128,9 @@ func (r *Rewriter) htmlPlace(t tag) place {
 		r.bail(BailedAmbiguous)
 		return p
 	}
-	if traits&isTablePart != 0 {
-		r.tablePart(t)
+	if traits&isTablePart != 0 && !r.tablePart(t) {
+		p.none = true
+		return p
 	}
 	if traits&closesP != 0 {
 		r.startBlock(t)
@@ -145,7 +146,7 @@ func (r *Rewriter) htmlPlace(t tag) place {
 			return p
 		}
 		r.form = r.form || !inTemplate
-		p.leaf = r.inTable() // a form in a table is empty: its content moves out
+		p.leaf = r.betweenCells() // a form in a table is empty: its content moves out
 	default:
 		r.startInline(t)
 	}
@@ -241,7 +242,7 @@ func (r *Rewriter) startBlock(t tag) {
 			r.popTo(hard)
 		}
 		r.closeP()
-	case t == tagForm && r.form && r.open(tagTemplate) == 0:
+	case t == tagForm && (r.form && r.open(tagTemplate) == 0 || r.betweenCells()):
 	case t.isHeading():
 		r.closeP()
 		if e := r.top(); e.name.isHeading() && e.flags&foreign == 0 {
@@ -308,7 +309,7 @@ func (r *Rewriter) startInline(t tag) {
 			r.popTo(at)
 		}
 	case tagTable:
-		if r.inTable() {
+		if r.betweenCells() {
 			r.popTo(r.open(tagTable))
 		}
 	}
@@ -337,153 +338,4 @@ func (r *Rewriter) endFormatting(at int, byTag bool) {
 	default:
 		r.popTo(at)
 	}
-}
-
-// inTable reports whether the current element is a table or a part of one that
-// holds no content itself.
-func (r *Rewriter) inTable() bool {
-	e := r.top()
-	if e.flags&foreign != 0 {
-		return false
-	}
-	switch e.name {
-	case tagTable, tagTbody, tagThead, tagTfoot, tagTR:
-		return r.open(tagTable) > r.open(tagTemplate)
-	}
-	return false
-}
-
-// parentFor returns the index of the parent that an element of t gets: the
-// current element, or what is around the table if t may not stand in a table.
-func (r *Rewriter) parentFor(t tag) int {
-	top := len(r.stack) - 1
-	if !r.inTable() {
-		return top
-	}
-	switch t {
-	case tagScript, tagStyle, tagTemplate, tagForm:
-		return top
-	case tagInput:
-		if r.hiddenInput() {
-			return top
-		}
-	default:
-		if t.is(isTablePart) {
-			return top
-		}
-	}
-	return r.open(tagTable) - 1
-}
-
-func (r *Rewriter) hiddenInput() bool {
-	a := r.attribute("type")
-	return a != nil && foldEqual(r.value(a), "hidden")
-}
-
-// tablePart closes the parts of a table that end where t begins, and opens those
-// between the table and t that have no tag.
-func (r *Rewriter) tablePart(t tag) {
-	table := r.open(tagTable)
-	if table <= r.open(tagTemplate) {
-		return // a table part outside a table counts as an element
-	}
-	section := max(r.open(tagTbody), r.open(tagThead), r.open(tagTfoot))
-	switch t {
-	case tagTD, tagTH:
-		if row := r.open(tagTR); row > table && row > section {
-			r.popTo(row + 1)
-			return
-		}
-		r.openSection(table, section)
-		r.pushImplied(tagTR)
-	case tagTR:
-		r.openSection(table, section)
-	case tagCol:
-		if group := r.open(tagColgroup); group > table && group > section {
-			r.popTo(group + 1)
-			return
-		}
-		r.popTo(table + 1)
-		r.pushImplied(tagColgroup)
-	default:
-		r.popTo(table + 1)
-	}
-}
-
-// openSection goes back to the section of a table, or opens one.
-func (r *Rewriter) openSection(table, section int) {
-	if section > table {
-		r.popTo(section + 1)
-		return
-	}
-	r.popTo(table + 1)
-	r.pushImplied(tagTbody)
-}
-
-// staysForeign reports whether the tag of t, in the foreign element e, makes a
-// foreign element. If not, foreign elements that the tag ends are closed.
-func (r *Rewriter) staysForeign(e *element, t tag) bool {
-	switch {
-	case e.flags&htmlPoint != 0,
-		e.flags&textPoint != 0 && t != tagMglyph && t != tagMalignmark,
-		e.name == tagAnnotationXML && t == tagSVG:
-		return false
-	case t.is(isBreakout), t == tagFont && r.styledFont():
-		r.leaveForeign()
-		return false
-	}
-	return true
-}
-
-// leaveForeign closes foreign elements up to one that may hold HTML.
-func (r *Rewriter) leaveForeign() {
-	for r.top().flags&foreign != 0 && r.top().flags&(textPoint|htmlPoint) == 0 {
-		r.popTo(len(r.stack) - 1)
-	}
-}
-
-func (r *Rewriter) styledFont() bool {
-	return r.attribute("color") != nil || r.attribute("face") != nil || r.attribute("size") != nil
-}
-
-func (r *Rewriter) foreignPlace(t tag, math flags) place {
-	p := place{name: t, parent: len(r.stack) - 1, flags: foreign | math, leaf: r.scan.selfClosing}
-	switch t {
-	case tagMI, tagMO, tagMN, tagMS, tagMtext:
-		if math != 0 {
-			p.flags |= textPoint
-		}
-	case tagAnnotationXML:
-		if a := r.attribute("encoding"); math != 0 && a != nil {
-			if v := r.value(a); foldEqual(v, "text/html") || foldEqual(v, "application/xhtml+xml") {
-				p.flags |= htmlPoint
-			}
-		}
-	case tagForeignObject, tagDesc, tagTitle:
-		if math == 0 {
-			p.flags |= htmlPoint
-		}
-	}
-	return p
-}
-
-// attribute returns the current tag's first attribute of a name, nil if it has none.
-func (r *Rewriter) attribute(name string) *attr {
-	r.readAttrs()
-	for i := range r.scan.attrs {
-		if a := &r.scan.attrs[i]; foldEqual(r.token[a.name:a.nameEnd], name) {
-			return a
-		}
-	}
-	return nil
-}
-
-// readAttrs notes the current tag's attributes if the scan did not.
-func (r *Rewriter) readAttrs() {
-	if r.scan.record {
-		return
-	}
-	nameStart := r.scan.nameStart
-	r.scan.begin(nameStart, true)
-	r.scan.run(r.token, nameStart, 0)
 }
