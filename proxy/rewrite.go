@@ -126,7 +126,9 @@ func (x *exchange) edit(lifetime time.Duration) {
 	store := lifetime > 0 && taken.Framed()
 	unpack := packed && (program != nil || store)
 	if program != nil {
-		page.rewriter = program.NewRewriter(page, rewrite.Limits{Memory: x.server.cfg.PageMemory})
+		page.rewriter = program.NewRewriter(page, rewrite.Limits{
+			Memory: x.server.cfg.PageMemory, Encoding: rewrite.EncodingOf(string(h.ContentType())),
+		})
 		page.onBail = x.bailed()
 	}
 	page.watch = x.newWatch()
