@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"os"
 	"path"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/sedge-proxy/sedge/internal/corpus"
 )
 
 var received = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
@@ -182,13 +183,7 @@ func TestLongIDsStayApartAndStayTheSame(t *testing.T) {
 }
 
 func TestDecodeWhatRealClientsSend(t *testing.T) {
-	lines, err := os.ReadFile("../../shared/testdata/events/sdk-requests.jsonl")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip("the captured requests in ../shared are not there")
-	}
+	lines := corpus.Read(t, "events", "sdk-requests.jsonl")
 	var got []string
 	for _, line := range bytes.Split(bytes.TrimSpace(lines), []byte("\n")) {
 		var request struct{ Method, URL, Body string }

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/sedge-proxy/sedge/internal/corpus"
 )
 
 type vector struct {
@@ -19,7 +21,7 @@ type vector struct {
 }
 
 func vectors(t *testing.T, file string) []vector {
-	b, err := os.ReadFile(shared(t, "http", file))
+	b, err := os.ReadFile(corpus.Path(t, "http", file))
 	if err != nil {
 		t.Fatal(err)
 	}

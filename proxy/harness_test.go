@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -397,23 +396,6 @@ func readRequest(r *bufio.Reader) (string, error) {
 			return head.String(), err
 		}
 	}
-}
-
-// shared returns the directory of the shared test data.
-func shared(t testing.TB, parts ...string) string {
-	t.Helper()
-	dir := os.Getenv("SEDGE_TESTDATA")
-	if dir == "" {
-		dir = "../../shared/testdata"
-	}
-	path := strings.Join(append([]string{dir}, parts...), "/")
-	if _, err := os.Stat(path); err != nil {
-		if os.Getenv("CI") == "true" && os.Getenv("SEDGE_TESTDATA") != "" {
-			t.Fatalf("test data: %v", err)
-		}
-		t.Skipf("the shared test data is not here: %v", err)
-	}
-	return path
 }
 
 func headerSet(h http.Header, ignore ...string) string {

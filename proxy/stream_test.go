@@ -18,6 +18,8 @@ import (
 
 	"github.com/sedge-proxy/sedge/decision"
 	"github.com/sedge-proxy/sedge/event"
+
+	"github.com/sedge-proxy/sedge/internal/corpus"
 )
 
 // readAnswer reads one answer with Content-Length from a raw connection.
@@ -38,7 +40,7 @@ func readAnswer(t testing.TB, c net.Conn) string {
 // Pages that no experience concerns come through byte by byte, in any coding, and
 // so do those that are concerned and not edited.
 func TestByteIdentity(t *testing.T) {
-	files, err := filepath.Glob(shared(t, "html", "pages") + "/*.html")
+	files, err := filepath.Glob(corpus.Path(t, "html", "pages") + "/*.html")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no pages: %v", err)
 	}

@@ -10,7 +10,7 @@ import (
 // TestNoAllocations rewrites real pages with pooled rewriters: in the steady state
 // nothing is allocated.
 func TestNoAllocations(t *testing.T) {
-	pages := corpus(t)
+	pages := realPages(t)
 	for name, program := range map[string]*Program{
 		"none":   compile(t),
 		"three":  compile(t, threeEdits...),

@@ -19,7 +19,7 @@ func TestPagesPassUnchanged(t *testing.T) {
 	programs := map[string][]decision.PlannedEdit{
 		"none": nil, "never": planned(decision.Edit{Select: "no-such #element", Op: decision.OpRemove}), "matched": matchedOnly,
 	}
-	for name, page := range corpus(t) {
+	for name, page := range realPages(t) {
 		for kind, edits := range programs {
 			program, err := Compile(edits)
 			if err != nil {
@@ -53,7 +53,7 @@ func TestUndo(t *testing.T) {
 		edits = append(edits, decision.Edit{Select: selector, Op: decision.OpSetAttribute, Name: "data-sedge-undo", Value: "1"})
 	}
 	program := compile(t, edits...)
-	for name, page := range corpus(t) {
+	for name, page := range realPages(t) {
 		got := rewrite(t, program, string(page), Limits{}, nil)
 		if !strings.Contains(got.out, mark) || !strings.Contains(got.out, attribute) {
 			t.Errorf("%s: nothing was inserted", name)
@@ -81,7 +81,7 @@ func TestChunksOfEditedPages(t *testing.T) {
 		decision.Edit{Select: "[id]", Op: decision.OpRemoveAttribute, Name: "ID"},
 		decision.Edit{Select: "img", Op: decision.OpSetAttribute, Name: "src", Value: "a&b"},
 	)
-	for name, page := range corpus(t) {
+	for name, page := range realPages(t) {
 		whole := rewrite(t, program, string(page), Limits{}, nil)
 		for chunking, size := range chunkings(uint64(len(page))) {
 			if got := rewrite(t, program, string(page), Limits{}, size); fmt.Sprint(got) != fmt.Sprint(whole) {

@@ -12,14 +12,16 @@ import (
 	"golang.org/x/net/html"
 
 	"github.com/sedge-proxy/sedge/decision"
+
+	"github.com/sedge-proxy/sedge/internal/corpus"
 )
 
 // Run with: go test -run '^$' -bench . ./rewrite
 // The figures are bytes of page per second over all pages of the corpus.
 
-func corpus(t testing.TB) map[string][]byte {
+func realPages(t testing.TB) map[string][]byte {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(testdata(t, "pages"), "*.html"))
+	files, err := filepath.Glob(filepath.Join(corpus.Path(t, "html", "pages"), "*.html"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no pages: %v", err)
 	}
@@ -69,13 +71,13 @@ func manyEdits(n int) []decision.Edit {
 	return edits
 }
 
-func BenchmarkScanOnly(b *testing.B)    { benchmarkPages(b, corpus(b)) }
-func BenchmarkOneEdit(b *testing.B)     { benchmarkPages(b, corpus(b), threeEdits[2]) }
-func BenchmarkThreeEdits(b *testing.B)  { benchmarkPages(b, corpus(b), threeEdits...) }
-func BenchmarkTwentyEdits(b *testing.B) { benchmarkPages(b, corpus(b), manyEdits(20)...) }
-func BenchmarkTwoHundred(b *testing.B)  { benchmarkPages(b, corpus(b), manyEdits(200)...) }
+func BenchmarkScanOnly(b *testing.B)    { benchmarkPages(b, realPages(b)) }
+func BenchmarkOneEdit(b *testing.B)     { benchmarkPages(b, realPages(b), threeEdits[2]) }
+func BenchmarkThreeEdits(b *testing.B)  { benchmarkPages(b, realPages(b), threeEdits...) }
+func BenchmarkTwentyEdits(b *testing.B) { benchmarkPages(b, realPages(b), manyEdits(20)...) }
+func BenchmarkTwoHundred(b *testing.B)  { benchmarkPages(b, realPages(b), manyEdits(200)...) }
 func BenchmarkEachLink(b *testing.B) {
-	benchmarkPages(b, corpus(b), decision.Edit{Select: "a[href]", Op: decision.OpSetAttribute, Name: "data-seen", Value: "1"})
+	benchmarkPages(b, realPages(b), decision.Edit{Select: "a[href]", Op: decision.OpSetAttribute, Name: "data-seen", Value: "1"})
 }
 
 func BenchmarkDeepNesting(b *testing.B) {
@@ -99,7 +101,7 @@ func BenchmarkCompileTwentyEdits(b *testing.B) {
 
 // BenchmarkTokenizer is x/net/html's tokenizer on the same pages, for comparison.
 func BenchmarkTokenizer(b *testing.B) {
-	pages, size := corpus(b), 0
+	pages, size := realPages(b), 0
 	for _, page := range pages {
 		size += len(page)
 	}

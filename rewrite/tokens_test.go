@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/sedge-proxy/sedge/internal/corpus"
 )
 
 // tokensOf returns the tags that the scanner alone finds, without a tree that
@@ -106,7 +108,7 @@ type tokenizerTest struct {
 // byte by byte. Left out are inputs with escaped surrogates, names with NUL, and
 // bogus comments, which the scanner does not tell apart from text.
 func TestTokenizerVectors(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(testdata(t, "html5lib-tokenizer"), "*.test"))
+	files, err := filepath.Glob(filepath.Join(corpus.Path(t, "html", "html5lib-tokenizer"), "*.test"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no vectors: %v", err)
 	}

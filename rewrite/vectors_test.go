@@ -15,21 +15,9 @@ import (
 	"testing"
 
 	"github.com/sedge-proxy/sedge/decision"
-)
 
-// testdata returns the path of shared test data. Where there is none the test is
-// skipped; in CI there has to be some.
-func testdata(t testing.TB, elem ...string) string {
-	t.Helper()
-	path := filepath.Join(append([]string{"..", "..", "shared", "testdata", "html"}, elem...)...)
-	if _, err := os.Stat(path); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("shared test data: %v", err)
-		}
-		t.Skipf("no shared test data at %s", path)
-	}
-	return path
-}
+	"github.com/sedge-proxy/sedge/internal/corpus"
+)
 
 // planned makes edits that are applied.
 func planned(edits ...decision.Edit) []decision.PlannedEdit {
@@ -102,7 +90,7 @@ type vector struct {
 
 func readVectors(t *testing.T, name string) []vector {
 	t.Helper()
-	data, err := os.ReadFile(testdata(t, name))
+	data, err := os.ReadFile(corpus.Path(t, "html", name))
 	if err != nil {
 		t.Fatal(err)
 	}

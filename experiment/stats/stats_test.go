@@ -4,9 +4,9 @@ import (
 	"encoding/json"
 	"math"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"testing"
+
+	"github.com/sedge-proxy/sedge/internal/corpus"
 )
 
 // reference holds values that scipy computed.
@@ -35,14 +35,7 @@ type reference struct {
 
 func load(t *testing.T) (ref reference) {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("..", "..", "..", "shared", "testdata", "ab", "stats-reference.json"))
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("reference values are missing: %v", err)
-		}
-		t.Skipf("reference values are missing: %v", err)
-	}
-	if err := json.Unmarshal(data, &ref); err != nil {
+	if err := json.Unmarshal(corpus.Read(t, "ab", "stats-reference.json"), &ref); err != nil {
 		t.Fatal(err)
 	}
 	return ref
