@@ -237,8 +237,8 @@ func (c *conn) send(parts ...[]byte) error {
 		}
 		first := c.vector[0]
 		c.buffers = c.vector[:n]
+		c.listener.stats.Writes.Add(1) // before: whoever has the answer finds it counted
 		written, err := c.buffers.WriteTo(c.Conn)
-		c.listener.stats.Writes.Add(1)
 		return c.account(first, written, err)
 	}
 	for _, part := range c.vector[:n] {
@@ -268,8 +268,8 @@ func (c *conn) writePieces(p []byte) (int64, error) {
 		if err := c.armWrite(); err != nil {
 			return written, err
 		}
-		n, err := c.Conn.Write(p[:min(len(p), writePiece)])
 		c.listener.stats.Writes.Add(1)
+		n, err := c.Conn.Write(p[:min(len(p), writePiece)])
 		written += int64(n)
 		if err != nil {
 			return written, err
