@@ -161,15 +161,17 @@ func (l *Log) damage(at Offset, size int64, message string) {
 }
 
 // Since returns an offset from which a reader meets every durable event that
-// was received at or after t, and perhaps earlier ones. It reaches back no
-// further than it takes to meet the given number of events of a kilobyte.
+// was received at or after t, and perhaps earlier ones: the newest file whatever
+// the clock says, because a clock that was set in between makes its events look
+// old. It reaches back no further than it takes to meet the given number of
+// events of a kilobyte.
 func (l *Log) Since(t time.Time, events int) Offset {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	from, bytes := l.durable, int64(0)
 	for i := len(l.segments) - 1; i >= 0; i-- {
 		s := l.segments[i]
-		if s.last.Before(t) || bytes > int64(events)<<10 {
+		if bytes > 0 && (s.last.Before(t) || bytes > int64(events)<<10) {
 			break
 		}
 		from = s.base

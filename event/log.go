@@ -160,6 +160,12 @@ func (l *Log) resume() error {
 	if damaged > 0 {
 		l.logger.Error("event log holds damaged records, which will be skipped", "file", s.path, "bytes", damaged)
 	}
+	// A process that was killed between write and fsync leaves records that only
+	// the kernel holds. From here on they count as durable, also to a client that
+	// sends one of them again.
+	if err := errors.Join(file.Sync(), syncDir(l.dir)); err != nil {
+		return fmt.Errorf("make the end of %q durable: %w", s.path, err)
+	}
 	if tail == s.size {
 		l.tail, l.durable = s.end(), s.end()
 		return nil

@@ -450,6 +450,72 @@ func TestRetentionByAge(t *testing.T) {
 	wantIDs(t, readAll(t, l, 0), count(300, 500)...)
 }
 
+func TestRetentionDropsTornCopiesWithTheirFile(t *testing.T) {
+	dir := t.TempDir()
+	l := mustOpen(t, dir, Config{})
+	write(t, l, 0, 50)
+	l.Close()
+	file, err := os.OpenFile(segmentPath(dir, 0), os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.WriteString("half a rec"); err != nil {
+		t.Fatal(err)
+	}
+	file.Close()
+	now := start
+	l, err = OpenLog(dir, Config{SegmentSize: 4096, Retention: 24 * time.Hour}, func() time.Time { return now }, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sides, _ := filepath.Glob(filepath.Join(dir, "*.torn-*")); len(sides) != 1 {
+		t.Fatalf("side files %v", sides)
+	}
+	l.Register("reader", 1<<40)
+	l.Close()
+	now = time.Now().Add(48 * time.Hour) // the file's own time is the disk's
+	if l, err = OpenLog(dir, Config{SegmentSize: 4096, Retention: 24 * time.Hour}, func() time.Time { return now }, quiet); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	l.Register("reader", 1<<40)
+	write(t, l, 50, 60)
+	l.Retain()
+	if left, _ := filepath.Glob(filepath.Join(dir, "*"+segmentSuffix+"*")); len(left) != 1 {
+		t.Fatalf("left: %v", left)
+	}
+}
+
+// syncCounter counts what was made durable.
+type syncCounter struct {
+	segmentFile
+	count *int
+}
+
+func (c syncCounter) Sync() error { *c.count++; return c.segmentFile.Sync() }
+
+// A process that was killed between write and fsync leaves records that a power
+// cut would still take. Whoever opens the log calls them durable, so it must make
+// them so.
+func TestWhatAKilledProcessLeftIsMadeDurable(t *testing.T) {
+	dir := t.TempDir()
+	l := mustOpen(t, dir, Config{})
+	write(t, l, 0, 5)
+	l.Close()
+	syncs := 0
+	l, err := openLog(dir, Config{}, fixedNow, quiet, func(path string) (segmentFile, error) {
+		f, err := openSegment(path)
+		return syncCounter{f, &syncs}, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	if syncs == 0 {
+		t.Fatal("records that were found count as durable without a sync")
+	}
+}
+
 func TestAdvanceGoesOnBeyondALostEnd(t *testing.T) {
 	dir := t.TempDir()
 	l := mustOpen(t, dir, Config{})

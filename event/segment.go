@@ -23,7 +23,10 @@ type segment struct {
 
 func (s *segment) end() Offset { return s.base + Offset(s.size) }
 
-const segmentSuffix = ".log"
+const (
+	segmentSuffix = ".log"
+	tornInfix     = ".torn-" // between the name of a file and the place at which it was torn
+)
 
 func segmentPath(dir string, base Offset) string {
 	return filepath.Join(dir, fmt.Sprintf("%020d%s", base, segmentSuffix))
@@ -101,7 +104,7 @@ func tailOf(file io.ReaderAt, size int64) (tail, damaged int64, err error) {
 // setAside copies the bytes of a file from a position on into a file beside it,
 // so that what is cut off can still be looked at, and returns its path.
 func setAside(file io.ReaderAt, from, size int64, path string, now time.Time) (string, error) {
-	side := fmt.Sprintf("%s.torn-%d-%d", path, from, now.UnixNano())
+	side := fmt.Sprintf("%s%s%d-%d", path, tornInfix, from, now.UnixNano())
 	out, err := os.OpenFile(side, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return "", err

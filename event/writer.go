@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -189,6 +191,22 @@ func (l *Log) Retain() {
 		} else {
 			l.logger.Info("event log dropped an old file", "file", path)
 		}
+		l.dropTorn(path)
+	}
+}
+
+// dropTorn removes what was cut off a file and copied aside: it holds visitors'
+// events too, and must not outlive the file.
+func (l *Log) dropTorn(path string) {
+	entries, err := os.ReadDir(l.dir)
+	for _, entry := range entries {
+		if !strings.HasPrefix(entry.Name(), filepath.Base(path)+tornInfix) {
+			continue
+		}
+		err = errors.Join(err, os.Remove(filepath.Join(l.dir, entry.Name())))
+	}
+	if err != nil {
+		l.logger.Error("event log cannot drop the copies of torn tails", "of", path, "error", err)
 	}
 }
 

@@ -202,6 +202,30 @@ func TestEventsSentAgainAreRecognizedAfterARestart(t *testing.T) {
 	}
 }
 
+// The clock was two days behind, was set, and the node started again: what was
+// sent a moment ago carries an old date, and is still recognized.
+func TestEventsSentAgainAreRecognizedAfterTheClockWasSet(t *testing.T) {
+	dir := t.TempDir()
+	n := openNode(t, dir, event.Config{})
+	accept(t, n, view("a", "v"))
+	n.close(t)
+	files, err := filepath.Glob(filepath.Join(dir, "events", "*.log"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%v %v", files, err)
+	}
+	behind := fixedNow().Add(-48 * time.Hour)
+	if err := os.Chtimes(files[0], behind, behind); err != nil {
+		t.Fatal(err)
+	}
+	n = openNode(t, dir, event.Config{})
+	defer n.close(t)
+	accept(t, n, view("a", "v"))
+	catchUp(t, n)
+	if p := stored(t, n, "v"); p.PageViews != 1 {
+		t.Fatalf("%d page views", p.PageViews)
+	}
+}
+
 func TestLostDatabaseIsRebuiltFromTheLog(t *testing.T) {
 	dir := t.TempDir()
 	n := openNode(t, dir, event.Config{SegmentSize: 4096})
