@@ -31,6 +31,13 @@ func Watch(ctx context.Context, loaded *Config, changed func()) error {
 	}
 	settled := time.NewTimer(settleTime) // for a change since it was loaded
 	defer settled.Stop()
+	due := true
+	settle := func() { // not put off: other files of the directory may change all the time
+		if !due {
+			due = true
+			settled.Reset(settleTime)
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -39,15 +46,16 @@ func Watch(ctx context.Context, loaded *Config, changed func()) error {
 			if !open {
 				return fmt.Errorf("watch configuration %q: the watcher ended", file)
 			}
-			settled.Reset(settleTime)
+			settle()
 		case err, open := <-watcher.Errors:
 			if !open {
 				return fmt.Errorf("watch configuration %q: the watcher ended", file)
 			}
 			if err != nil { // events may have been lost: look
-				settled.Reset(settleTime)
+				settle()
 			}
 		case <-settled.C:
+			due = false
 			if now := digestFile(file); now != last && now != (fileDigest{}) {
 				last = now
 				changed()
