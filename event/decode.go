@@ -18,6 +18,8 @@ const (
 	MaxBatch       = 500 << 10 // bytes of a batch
 	MaxBatchEvents = 2500
 
+	maxRepeated = 4 << 20 // bytes that the context of a batch may bring into its events
+
 	maxID     = 100 // bytes; longer ids are replaced by their digest
 	maxName   = 200
 	maxKey    = 128
@@ -173,8 +175,9 @@ func unmarshal(body []byte, into any) error {
 type decoder struct {
 	received time.Time
 	random   io.Reader
-	sentAt   time.Time       // of the batch
-	context  json.RawMessage // of the batch
+	sentAt   time.Time    // of the batch
+	shared   surroundings // of the batch
+	repeated int          // bytes of shared that stand in events so far
 }
 
 func (d *decoder) batch(body []byte) (Decoded, error) {
@@ -193,7 +196,12 @@ func (d *decoder) batch(body []byte) (Decoded, error) {
 		return Decoded{}, refuse("the batch has %d events, at most %d are allowed", len(b.Batch), MaxBatchEvents)
 	}
 	d.sentAt, _ = parseTime(b.SentAt)
-	d.context = b.Context
+	if len(b.Context) > MaxCall {
+		return Decoded{}, refuse(`"context" of the batch has %d bytes, at most %d are allowed`, len(b.Context), MaxCall)
+	}
+	if len(b.Context) > 0 {
+		_ = json.Unmarshal(b.Context, &d.shared)
+	}
 	decoded := Decoded{Events: make([]Event, 0, len(b.Batch))}
 	for i, item := range b.Batch {
 		e, err := d.item(item)
@@ -236,7 +244,10 @@ func (d *decoder) event(kind string, c *call) (*Event, error) {
 	if e.ID, err = d.id(string(c.MessageID)); err != nil {
 		return nil, err
 	}
-	page, traits := d.surroundings(c)
+	page, traits, err := d.surroundings(kind, c)
+	if err != nil {
+		return nil, err
+	}
 	switch kind {
 	case "track":
 		e.Type = Track
@@ -343,22 +354,28 @@ func parseTime(raw json.RawMessage) (time.Time, bool) {
 
 // surroundings returns the page and the traits of a call's context, which the
 // context of the batch completes.
-func (d *decoder) surroundings(c *call) (page pageInfo, traits json.RawMessage) {
-	var own, shared surroundings
+//
+// What the batch says once stands in each event then, so all of it together is
+// bounded.
+func (d *decoder) surroundings(kind string, c *call) (page pageInfo, traits json.RawMessage, err error) {
+	var own surroundings
 	_ = json.Unmarshal(c.Context, &own)
-	if len(d.context) > 0 {
-		_ = json.Unmarshal(d.context, &shared)
-	}
+	used := 0
 	if isNull(own.Page) {
-		own.Page = shared.Page
+		own.Page = d.shared.Page
+		used += len(own.Page)
 	}
-	if isNull(own.Traits) {
-		own.Traits = shared.Traits
+	if isNull(own.Traits) && isNull(c.Traits) && kind == "identify" {
+		own.Traits = d.shared.Traits
+		used += len(own.Traits)
+	}
+	if d.repeated += used; d.repeated > maxRepeated {
+		return page, nil, refuse(`the context of the batch is repeated in too many events: send fewer in a batch`)
 	}
 	if len(own.Page) > 0 {
 		_ = json.Unmarshal(own.Page, &page)
 	}
-	return page, own.Traits
+	return page, own.Traits, nil
 }
 
 // where returns the decoded path and the raw query of the page of an event. A
