@@ -52,7 +52,8 @@ type Config struct {
 	Events      event.Config        `mapstructure:"events"`
 	Cache       cache.Config        `mapstructure:"cache"`
 
-	source *source
+	source   *source
+	problems Problems // that came with it
 }
 
 const defaultDataDir = "./sedge-data"
@@ -68,7 +69,9 @@ type Options struct {
 }
 
 // Load reads and checks a configuration file. Everything that is wrong with the
-// file comes back as [Problems].
+// file comes back as [Problems]. With them comes what could be read all the same,
+// for whoever looks for more that is wrong, or for a running node that read the file
+// when it was right; it must not be served. It is nil where there is no file.
 func Load(file string, o Options) (*Config, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -80,18 +83,21 @@ func Load(file string, o Options) (*Config, error) {
 // Parse is Load for a text that stands in no file; file names it in problems.
 func Parse(file string, text []byte, o Options) (*Config, error) {
 	source, problems := parseSource(file, text)
-	if len(problems) > 0 {
-		return nil, problems.err()
-	}
-	problems = checkShape(source, reflect.TypeFor[Config]())
+	problems = append(problems, checkShape(source, reflect.TypeFor[Config]())...)
+	overlay, wrong := source.overlay(o.Overrides)
+	problems = append(problems, wrong...)
 	cfg := &Config{
 		Server: proxy.Config{DataDir: defaultDataDir},
 		Admin:  dashboard.DefaultConfig(),
 		Events: event.Defaults(),
 		source: source,
 	}
-	if err := decode(source, cfg, o.Overrides); err != nil {
+	if err := decode(source, cfg, overlay); err != nil {
 		return nil, err
+	}
+	if source.unread {
+		cfg.problems = problems
+		return cfg, problems.err()
 	}
 	problems = append(problems, cfg.fillFreeform()...)
 	cfg.addContentPlugin()
@@ -100,10 +106,21 @@ func Parse(file string, text []byte, o Options) (*Config, error) {
 			problems = append(problems, source.locate(fault))
 		}
 	}
-	if len(problems) > 0 {
-		return nil, problems.err()
+	cfg.problems = problems
+	return cfg, problems.err()
+}
+
+// Faulty reports whether something is wrong at the path, below it or around it.
+func (c *Config) Faulty(path string) bool {
+	if c.source.doubtful(path) {
+		return true
 	}
-	return cfg, nil
+	for _, p := range c.problems {
+		if p.Path == path || below(p.Path, path) {
+			return true
+		}
+	}
+	return false
 }
 
 // addContentPlugin lists the plugin that an experience's edits are shorthand for.
@@ -129,11 +146,12 @@ func (c *Config) fillFreeform() (problems Problems) {
 	return problems
 }
 
-// Problems gives faults of this configuration their places in the file.
+// Problems gives faults of this configuration their places in the file. Those that
+// came with it when it was loaded are among them.
 func (c *Config) Problems(faults decision.Faults) Problems {
-	problems := make(Problems, len(faults))
-	for i, fault := range faults {
-		problems[i] = c.source.locate(fault)
+	problems := slices.Clone(c.problems)
+	for _, fault := range faults {
+		problems = append(problems, c.source.locate(fault))
 	}
 	return problems.sorted()
 }

@@ -25,7 +25,7 @@ const envPrefix = "SEDGE"
 // decode overlays file, environment and overrides, and fills cfg. Viper lower-cases
 // keys at every depth, which is harmless for our own keys, all lower case; the
 // free-form blocks never pass through it.
-func decode(s *source, cfg *Config, overrides map[string]string) error {
+func decode(s *source, cfg *Config, overlay map[string]string) error {
 	v := viper.NewWithOptions(viper.KeyDelimiter(delimiter))
 	tree, err := fileTree(s, reflect.TypeFor[Config]())
 	if err != nil {
@@ -34,20 +34,14 @@ func decode(s *source, cfg *Config, overrides map[string]string) error {
 	if err := v.MergeConfigMap(tree); err != nil {
 		return fmt.Errorf("read configuration %q: %w", s.file, err)
 	}
-	for _, key := range scalarKeys("", reflect.TypeFor[Config]()) {
-		name := envPrefix + "_" + strings.ToUpper(strings.ReplaceAll(key, delimiter, "_"))
-		if value, set := os.LookupEnv(name); set {
-			v.Set(key, value)
-		}
-	}
-	for path, value := range overrides {
+	for path, value := range overlay {
 		v.Set(strings.ReplaceAll(path, ".", delimiter), value)
 	}
 	if err := v.UnmarshalExact(cfg, func(dc *mapstructure.DecoderConfig) {
 		dc.WeaklyTypedInput = false
 		dc.DecodeHook = mapstructure.ComposeDecodeHookFunc(fromText)
 	}); err != nil {
-		return fmt.Errorf("read configuration %q (or the environment variables %s_… and flags over it): %w", s.file, envPrefix, err)
+		return fmt.Errorf("read configuration %q : %w", s.file, err)
 	}
 	return nil
 }
@@ -113,29 +107,55 @@ func (s *source) typedValue(path string, n *yaml.Node, t reflect.Type) (any, err
 	return plainValue(n)
 }
 
-// scalarKeys lists the settings that an environment variable may set: scalars in
-// blocks, not in lists.
-func scalarKeys(prefix string, t reflect.Type) []string {
-	var keys []string
-	fields := settings(t)
-	for _, name := range sortedKeys(fields) {
-		field := fields[name]
-		if field == nil {
-			continue
+// overlay returns the values that environment and flags put over the file, by path,
+// and notes where each came from. An empty variable sets nothing, as where a compose
+// file passes on one that nobody has set.
+func (s *source) overlay(flags map[string]string) (map[string]string, Problems) {
+	values := map[string]string{}
+	var problems Problems
+	take := func(path, value, from string, t reflect.Type) {
+		s.origins[path] = from
+		if message := wrongText(value, t); message != "" {
+			problems = append(problems, s.locate(decision.Fault{Path: path, Message: message}))
+			delete(values, path)
+			return
 		}
-		key := name
-		if prefix != "" {
-			key = prefix + delimiter + name
-		}
-		switch field.Kind() {
-		case reflect.Struct:
-			keys = append(keys, scalarKeys(key, field)...)
-		case reflect.Slice:
-		default:
-			keys = append(keys, key)
+		values[path] = value
+	}
+	scalars := map[string]reflect.Type{}
+	listScalars(scalars, "", reflect.TypeFor[Config]())
+	for _, path := range sortedKeys(scalars) {
+		name := envPrefix + "_" + strings.ToUpper(strings.ReplaceAll(path, ".", "_"))
+		if flag, set := flags[path]; set {
+			take(path, flag, "a flag", scalars[path])
+		} else if value := os.Getenv(name); value != "" {
+			take(path, value, name, scalars[path])
 		}
 	}
-	return keys
+	return values, problems
+}
+
+// wrongText says what is wrong with the text of a scalar; "" if nothing is.
+func wrongText(value string, t reflect.Type) string {
+	v, err := fromText(nil, t, value)
+	if d, ok := v.(time.Duration); err == nil && (!ok || d >= 0) {
+		return ""
+	}
+	return fmt.Sprintf("found %q; expected %s", value, kindName(t))
+}
+
+// listScalars lists the settings that an environment variable may set, by path:
+// scalars in blocks, not in lists.
+func listScalars(into map[string]reflect.Type, prefix string, t reflect.Type) {
+	for name, field := range settings(t) {
+		switch {
+		case field == nil || field.Kind() == reflect.Slice:
+		case field.Kind() == reflect.Struct:
+			listScalars(into, join(prefix, name), field)
+		default:
+			into[join(prefix, name)] = field
+		}
+	}
 }
 
 // fromText reads values that are written as text, and those that environment and

@@ -89,6 +89,9 @@ func (c *shapeCheck) checkBlock(path string, n *yaml.Node, t reflect.Type) {
 	fields := settings(t)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
+		if key.Kind != yaml.ScalarNode || key.Tag == "!!merge" {
+			continue // said already
+		}
 		at := join(path, key.Value)
 		field, known := fields[key.Value]
 		if !known {
@@ -129,7 +132,7 @@ func (c *shapeCheck) checkScalar(path string, n *yaml.Node, t reflect.Type) {
 			wrong()
 		}
 	case t.Kind() == reflect.Float64 || t.Kind() == reflect.Float32:
-		if n.Tag != "!!int" && n.Tag != "!!float" || strings.Contains(n.Value, "nan") || strings.Contains(n.Value, "inf") {
+		if n.Tag != "!!int" && n.Tag != "!!float" || strings.ContainsAny(n.Value, "nN") { // .nan and .inf
 			wrong()
 		}
 	default:

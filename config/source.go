@@ -33,14 +33,16 @@ type source struct {
 	nodes  map[string]*yaml.Node // value by path, as in "segments[2].when"
 	keys   map[string]*yaml.Node // key by path of its value
 
-	misshapen map[string]bool // paths of values that do not fit their type
+	misshapen map[string]bool   // paths of values that do not fit their type
+	origins   map[string]string // what set a value in the file's place, by path
+	unread    bool              // it is no YAML, or too much: there is nothing to look at
 }
 
 // doubtful reports that a misshapen value lies at the path, above or below it: what
 // is wrong there may only follow from that.
 func (s *source) doubtful(path string) bool {
-	for bad := range s.misshapen {
-		if path == bad || below(bad, path) || below(path, bad) {
+	for bad, is := range s.misshapen {
+		if is && (path == bad || below(bad, path) || below(path, bad)) {
 			return true
 		}
 	}
@@ -62,34 +64,65 @@ func parseSource(file string, text []byte) (*source, Problems) {
 		keys:   map[string]*yaml.Node{},
 
 		misshapen: map[string]bool{},
+		origins:   map[string]string{},
 	}
+	problems := s.parse(text)
+	s.unread = s.root == nil && len(problems) > 0
+	return s, problems
+}
+
+func (s *source) parse(text []byte) Problems {
+	file := s.file
 	if len(text) > maxFileSize {
-		return s, Problems{{File: file, Line: 1, Column: 1, Message: fmt.Sprintf("file has %d bytes; at most %d are read", len(text), maxFileSize)}}
+		return Problems{{File: file, Line: 1, Column: 1, Message: fmt.Sprintf("file has %d bytes; at most %d are read", len(text), maxFileSize)}}
 	}
-	if !utf8.Valid(text) {
-		return s, Problems{{File: file, Line: 1, Column: 1, Message: "file is not UTF-8 text"}}
+	if line, column, what := strangeByte(text); what != "" {
+		return Problems{{File: file, Line: line, Column: column, Message: "not valid YAML: found " + what}}
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	var document yaml.Node
 	if err := decoder.Decode(&document); err != nil {
 		if errors.Is(err, io.EOF) {
-			return s, nil
+			return nil
 		}
-		return s, Problems{s.syntaxProblem(err)}
+		return Problems{s.syntaxProblem(err)}
 	}
 	var second yaml.Node
 	if err := decoder.Decode(&second); err == nil {
-		return s, Problems{{File: file, Line: second.Line, Column: max(second.Column, 1), Message: "found a second YAML document; a configuration is one document"}}
+		return Problems{{File: file, Line: second.Line, Column: max(second.Column, 1), Message: "found a second YAML document; a configuration is one document"}}
 	} else if !errors.Is(err, io.EOF) {
-		return s, Problems{s.syntaxProblem(err)}
+		return Problems{s.syntaxProblem(err)}
 	}
 	if len(document.Content) == 0 || isNull(document.Content[0]) {
-		return s, nil
+		return nil
 	}
 	s.root = document.Content[0]
 	w := sourceWalk{source: s}
 	w.walk("", s.root, 0)
-	return s, w.problems
+	if w.endless {
+		s.root = nil // nobody else may follow it
+	}
+	return w.problems
+}
+
+// strangeByte finds the first byte that no YAML file may hold, which the parser
+// refuses without a place.
+func strangeByte(text []byte) (line, column int, what string) {
+	line, column = 1, 1
+	for len(text) > 0 {
+		r, size := utf8.DecodeRune(text)
+		switch {
+		case r == utf8.RuneError && size == 1:
+			return line, column, fmt.Sprintf("the byte %#02x, which is not UTF-8 text; save the file as UTF-8", text[0])
+		case r < ' ' && r != '\t' && r != '\n' && r != '\r', r == 0x7f:
+			return line, column, fmt.Sprintf("the control character %#02x; take it out", r)
+		case r == '\n':
+			line, column = line+1, 0
+		}
+		column++
+		text = text[size:]
+	}
+	return 0, 0, ""
 }
 
 var yamlLine = regexp.MustCompile(`line (\d+): (.*)`)
@@ -101,7 +134,11 @@ func (s *source) syntaxProblem(err error) Problem {
 		p.Message = found[2]
 		if p.Line >= 1 && p.Line <= len(s.lines) {
 			text := s.lines[p.Line-1]
-			p.Column = len(text) - len(strings.TrimLeft(text, " \t")) + 1
+			blanks := text[:len(text)-len(strings.TrimLeft(text, " \t"))]
+			p.Column = len(blanks) + 1
+			if tab := strings.IndexByte(blanks, '\t'); tab >= 0 {
+				p.Column, p.Message = tab+1, "found a tab; YAML is indented with spaces only"
+			}
 		}
 	}
 	p.Message = "not valid YAML: " + p.Message
@@ -112,6 +149,7 @@ func (s *source) syntaxProblem(err error) Problem {
 type sourceWalk struct {
 	*source
 	count    int
+	endless  bool
 	problems Problems
 }
 
@@ -124,7 +162,7 @@ func (w *sourceWalk) walk(path string, n *yaml.Node, depth int) {
 	if w.count > maxNodes || depth > maxNodeDepth {
 		if w.count <= maxNodes+1 {
 			w.fail(n, path, "the file nests or repeats too much: at most %d values, %d deep", maxNodes, maxNodeDepth)
-			w.count = maxNodes + 2
+			w.count, w.endless = maxNodes+2, true
 		}
 		return
 	}
@@ -145,15 +183,18 @@ func (w *sourceWalk) walkMapping(path string, n *yaml.Node, depth int) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		if key.Kind != yaml.ScalarNode {
+			w.misshapen[path] = path != ""
 			w.fail(key, path, "found a key that is not a plain word")
 			continue
 		}
 		if key.Tag == "!!merge" {
+			w.misshapen[path] = path != ""
 			w.fail(key, path, "merge keys (<<) are not supported; repeat the values")
 			continue
 		}
 		at := join(path, key.Value)
 		if line, twice := seen[key.Value]; twice {
+			w.misshapen[at] = true // who knows which one is meant
 			w.fail(key, at, "%q stands here and on line %d; keep one of them", key.Value, line)
 			continue
 		}
@@ -187,6 +228,9 @@ func join(path, key string) string {
 // of the nearest thing around it.
 func (s *source) locate(f decision.Fault) Problem {
 	p := Problem{File: s.file, Line: 1, Column: 1, Path: f.Path, Message: f.Message}
+	if from := s.origins[f.Path]; from != "" {
+		p.Message += " (set by " + from + ", not by the file)"
+	}
 	for path := f.Path; ; path = parent(path) {
 		if n, ok := s.nodes[path]; ok && n.Line > 0 {
 			p.Line, p.Column = n.Line, n.Column

@@ -29,6 +29,7 @@ func Watch(ctx context.Context, loaded *Config, changed func()) error {
 	if err := watcher.Add(filepath.Dir(file)); err != nil {
 		return fmt.Errorf("watch configuration %q: %w", file, err)
 	}
+	watchTarget(watcher, file)
 	settled := time.NewTimer(settleTime) // for a change since it was loaded
 	defer settled.Stop()
 	due := true
@@ -56,11 +57,21 @@ func Watch(ctx context.Context, loaded *Config, changed func()) error {
 			}
 		case <-settled.C:
 			due = false
+			watchTarget(watcher, file)
 			if now := digestFile(file); now != last && now != (fileDigest{}) {
 				last = now
 				changed()
 			}
 		}
+	}
+}
+
+// watchTarget watches the directory where the file truly lies too: a symbolic link
+// may lead elsewhere, and elsewhere again after it was swapped. Where that cannot be
+// watched, the link's own directory still is.
+func watchTarget(watcher *fsnotify.Watcher, file string) {
+	if target, err := filepath.EvalSymlinks(file); err == nil {
+		_ = watcher.Add(filepath.Dir(target))
 	}
 }
 

@@ -31,7 +31,9 @@ func SettingErrors(err error) []*SettingError {
 // DecodeSettings decodes the settings of an experience into the struct that into
 // points to, by its json tags, strictly: it reports every unknown setting and
 // every value of a wrong type, as [*SettingError]s joined by [errors.Join].
-// Empty settings leave the struct as it is.
+// Empty settings leave the struct as it is. Where nothing is wrong but unknown
+// settings, the struct is filled all the same, for whoever wants to say what else is
+// wrong.
 func DecodeSettings(settings json.RawMessage, into any) error {
 	if len(bytes.TrimSpace(settings)) == 0 {
 		return nil
@@ -47,19 +49,26 @@ func DecodeSettings(settings json.RawMessage, into any) error {
 	}
 	var c settingsCheck
 	c.value("", tree, reflect.TypeOf(into).Elem())
-	if len(c.errs) > 0 {
-		return errors.Join(c.errs...)
+	if !c.misfit {
+		if err := json.Unmarshal(settings, into); err != nil {
+			return &SettingError{Message: err.Error()}
+		}
 	}
-	if err := json.Unmarshal(settings, into); err != nil {
-		return &SettingError{Message: err.Error()}
-	}
-	return nil
+	return errors.Join(c.errs...)
 }
 
 // settingsCheck compares a JSON value with a Go type.
-type settingsCheck struct{ errs []error }
+type settingsCheck struct {
+	errs   []error
+	misfit bool // a value does not fit its field
+}
 
 func (c *settingsCheck) add(path, format string, args ...any) {
+	c.misfit = true
+	c.note(path, format, args...)
+}
+
+func (c *settingsCheck) note(path, format string, args ...any) {
 	c.errs = append(c.errs, &SettingError{Path: path, Message: fmt.Sprintf(format, args...)})
 }
 
@@ -121,7 +130,7 @@ func (c *settingsCheck) object(path string, v any, t reflect.Type) {
 			known = append(known, f)
 		}
 		slices.Sort(known)
-		c.add(at, "unknown setting; there are %s", strings.Join(known, ", "))
+		c.note(at, "unknown setting; there are %s", strings.Join(known, ", "))
 	}
 }
 

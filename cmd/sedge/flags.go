@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -133,7 +134,10 @@ func (f *adminFlags) locate() (base, dataDir string, err error) {
 	address, dataDir := "127.0.0.1:8090", demoDataDir()
 	if path, err := f.path(); err == nil && (f.admin == "" || f.dataDir == "") {
 		cfg, err := loadConfig(path, f.overrides())
-		if err != nil {
+		if cfg == nil { // one with faults still says where the node is that runs with an older state of it
+			return "", "", err
+		}
+		if err != nil && (cfg.Faulty("admin.listen") || cfg.Faulty("server.data_dir")) {
 			return "", "", err
 		}
 		address, dataDir = cfg.Admin.Listen, cfg.Server.DataDir
@@ -152,10 +156,15 @@ func baseURL(address string) string {
 	if strings.Contains(address, "://") {
 		return strings.TrimRight(address, "/")
 	}
-	if strings.HasPrefix(address, ":") {
-		address = "127.0.0.1" + address
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "http://" + address
 	}
-	address = strings.Replace(address, "0.0.0.0:", "127.0.0.1:", 1)
-	address = strings.Replace(address, "[::]:", "[::1]:", 1)
-	return "http://" + address
+	switch host {
+	case "", "0.0.0.0":
+		host = "127.0.0.1"
+	case "::":
+		host = "::1"
+	}
+	return "http://" + net.JoinHostPort(host, port)
 }

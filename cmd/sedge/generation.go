@@ -48,33 +48,38 @@ func (n *node) compile(ctx context.Context, cfg *config.Config, number uint64) (
 	if len(faults) > 0 {
 		return nil, cfg.Problems(faults)
 	}
-	bound, err := bindExperiences(ctx, cfg, n.plugins)
+	bound, faults, err := bindExperiences(ctx, cfg, n.plugins)
 	if err != nil {
 		return nil, err
 	}
 	g := &generation{number: number, cfg: cfg, experiments: experiments, goals: goals, bound: bound}
-	if g.planner, g.attributes, err = planPages(ctx, cfg, bound, rules, n.now, n.logger); err != nil {
-		bound.release()
-		return nil, err
+	var more decision.Faults
+	g.planner, g.attributes, more, err = planPages(ctx, cfg, bound, rules, n.now, n.logger)
+	if faults = append(faults, more...); err == nil && len(faults) > 0 {
+		err = cfg.Problems(faults)
 	}
-	if g.scorer, err = segmenter.NewScorer(rules, cfg.Rules(), number); err != nil {
-		g.planner.Close()
-		bound.release()
-		return nil, fmt.Errorf("make the segmenter: %w", err)
+	if err == nil {
+		if g.scorer, err = segmenter.NewScorer(rules, cfg.Rules(), number); err != nil {
+			err = fmt.Errorf("make the segmenter: %w", err)
+		}
+	}
+	if err != nil {
+		g.abandon()
+		return nil, err
 	}
 	return g, nil
 }
 
 // planPages compiles the planner, and the attributes that it and the rules read.
 // Answers that depend on nothing are asked for now, so that a wrong one shows at
-// load.
-func planPages(ctx context.Context, cfg *config.Config, bound *boundExperiences, rules *segmenter.Rules, now func() time.Time, logger *slog.Logger) (*plan.Planner, *attributes.Extractor, error) {
+// load. What is wrong with the configuration comes back as faults.
+func planPages(ctx context.Context, cfg *config.Config, bound *boundExperiences, rules *segmenter.Rules, now func() time.Time, logger *slog.Logger) (*plan.Planner, *attributes.Extractor, decision.Faults, error) {
 	extractor, faults := attributes.Compile(union(rules.RequestInputs(), plan.Attributes(bound.experiences)))
 	if len(faults) > 0 {
-		return nil, nil, fmt.Errorf("compile request attributes: %w", faults)
+		return nil, nil, nil, fmt.Errorf("compile request attributes: %w", faults)
 	}
 	if name := visitor.NewCookie(cfg.Visitor).Name(); slices.Contains(extractor.Names(), "cookie."+name) {
-		return nil, nil, cfg.Problems(decision.Faults{{Path: "segments", Message: fmt.Sprintf("a rule or plugin reads the cookie %q, which is the visitor's own signed id; nothing may depend on it", name)}})
+		return nil, nil, decision.Faults{{Path: "segments", Message: fmt.Sprintf("a rule or plugin reads the cookie %q, which is the visitor's own signed id; nothing may depend on it", name)}}, nil
 	}
 	arms := map[string][]string{}
 	for _, x := range cfg.Experiments {
@@ -87,14 +92,14 @@ func planPages(ctx context.Context, cfg *config.Config, bound *boundExperiences,
 		ctx, cancel := context.WithTimeout(ctx, configureTimeout)
 		defer cancel()
 		if err = planner.Prime(ctx); err == nil {
-			return planner, extractor, nil
+			return planner, extractor, nil, nil
 		}
 		planner.Close()
 	}
 	if errors.As(err, &faults) {
-		return nil, nil, cfg.Problems(bound.place(faults))
+		return nil, nil, bound.place(faults), nil
 	}
-	return nil, nil, err
+	return nil, nil, nil, err
 }
 
 // site plugs a generation's engines into the proxy.
@@ -103,7 +108,7 @@ func (n *node) site(g *generation) (*proxy.Site, error) {
 	if err != nil {
 		return nil, err
 	}
-	return proxy.NewSite(proxy.SiteOptions{
+	site, err := proxy.NewSite(proxy.SiteOptions{
 		Generation:  g.number,
 		Routes:      g.cfg.Routes,
 		Upstreams:   upstreams,
@@ -120,13 +125,28 @@ func (n *node) site(g *generation) (*proxy.Site, error) {
 			n.upstreams.give(g.cfg.Upstreams)
 		},
 	})
+	if err != nil {
+		n.upstreams.give(g.cfg.Upstreams)
+	}
+	return site, err
 }
 
 // release lets go what belongs to the generation alone.
 func (g *generation) release() {
-	g.planner.Close()
+	if g.planner != nil {
+		g.planner.Close()
+	}
 	g.bound.release()
-	g.scorer.Close()
+	if g.scorer != nil {
+		g.scorer.Close()
+	}
+}
+
+// abandon releases a generation that never came into use, whole or not, and brings
+// the plugins back to those of the one before.
+func (g *generation) abandon() {
+	g.release()
+	g.bound.trial.Undo()
 }
 
 // holdoutsOf lists the experiences with a hold-out for each of their segments, and
@@ -181,6 +201,7 @@ type boundExperiences struct {
 	experiences []plan.Bound
 	handles     []*host.Handle
 	places      []int // of each experience in the file
+	trial       *host.Trial
 }
 
 // place turns paths into the list of bound experiences into paths in the file.
@@ -206,32 +227,68 @@ func (b *boundExperiences) release() {
 const configureTimeout = 10 * time.Second
 
 // bindExperiences brings the plugins to the configuration and has each experience's
-// settings checked by its plugin. All that is wrong comes back at once.
-func bindExperiences(ctx context.Context, cfg *config.Config, plugins *host.Host) (*boundExperiences, error) {
-	if err := plugins.Reconcile(ctx, cfg.Plugins); err != nil {
-		return nil, placePluginErrors(cfg, err)
+// settings checked by its plugin. All that is wrong comes back at once: what cannot
+// be used is left out, so that the rest is looked at too. Whoever gets experiences
+// keeps or undoes their trial.
+func bindExperiences(ctx context.Context, cfg *config.Config, plugins *host.Host) (*boundExperiences, decision.Faults, error) {
+	trial, failed, faults, err := startPlugins(ctx, cfg, plugins)
+	if err != nil {
+		return nil, faults, err
 	}
-	bound := &boundExperiences{}
-	var faults decision.Faults
+	bound := &boundExperiences{trial: trial}
 	for i, e := range cfg.Experiences {
-		if e.Disabled {
+		name, settings := e.Source()
+		if e.Disabled || failed[name] || !configurable(cfg, i) {
 			continue
 		}
-		name, settings := e.Source()
 		handle, err := configure(ctx, plugins, name, settings)
 		if err != nil {
 			faults.Under("experiences["+strconv.Itoa(i)+"]", settingFaults(&e, err))
 			continue
 		}
 		bound.handles = append(bound.handles, handle)
-		bound.places = append(bound.places, i)
-		bound.experiences = append(bound.experiences, plan.Bound{Experience: e, Caller: handle})
+		if !cfg.Faulty("experiences[" + strconv.Itoa(i) + "]") {
+			bound.places = append(bound.places, i)
+			bound.experiences = append(bound.experiences, plan.Bound{Experience: e, Caller: handle})
+		}
 	}
-	if len(faults) > 0 {
-		bound.release()
-		return nil, cfg.Problems(faults)
+	return bound, faults, nil
+}
+
+// configurable reports whether an experience's settings can be shown to its plugin:
+// whatever else is wrong with it, nothing is with these.
+func configurable(cfg *config.Config, i int) bool {
+	for _, part := range []string{"plugin", "settings", "edits"} {
+		if cfg.Faulty("experiences[" + strconv.Itoa(i) + "]." + part) {
+			return false
+		}
 	}
-	return bound, nil
+	return true
+}
+
+// startPlugins brings the plugins to the configuration. Those that do not start are
+// reported and left out; failed are these and the ones whose entries are wrong.
+func startPlugins(ctx context.Context, cfg *config.Config, plugins *host.Host) (_ *host.Trial, failed map[string]bool, faults decision.Faults, _ error) {
+	failed = map[string]bool{}
+	wanted := slices.Clone(cfg.Plugins)
+	for i, p := range cfg.Plugins {
+		failed[p.Name] = failed[p.Name] || cfg.Faulty("plugins["+strconv.Itoa(i)+"]")
+	}
+	for {
+		wanted = slices.DeleteFunc(wanted, func(p host.Config) bool { return failed[p.Name] })
+		trial, err := plugins.Try(ctx, wanted)
+		if err == nil {
+			return trial, failed, faults, nil
+		}
+		found, names := placePluginErrors(cfg, err)
+		faults = append(faults, found...)
+		if len(names) == 0 || ctx.Err() != nil {
+			return nil, nil, nil, cfg.Problems(faults)
+		}
+		for _, name := range names {
+			failed[name] = true
+		}
+	}
 }
 
 func configure(ctx context.Context, plugins *host.Host, name string, settings []byte) (*host.Handle, error) {
@@ -271,17 +328,18 @@ func unjoin(err error) []error {
 	return all
 }
 
-// placePluginErrors gives the errors of starting plugins their place in the file.
-func placePluginErrors(cfg *config.Config, err error) error {
-	var faults decision.Faults
+// placePluginErrors gives the errors of starting plugins their place in the file,
+// and names the plugins.
+func placePluginErrors(cfg *config.Config, err error) (faults decision.Faults, names []string) {
 	for _, err := range unjoin(err) {
 		var failed *host.Error
 		path := "plugins"
 		if errors.As(err, &failed) {
 			i := slices.IndexFunc(cfg.Plugins, func(p host.Config) bool { return p.Name == failed.Plugin })
 			path, err = "plugins["+strconv.Itoa(i)+"]", failed.Err
+			names = append(names, failed.Plugin)
 		}
 		faults.Add(path, "%v", err)
 	}
-	return cfg.Problems(faults)
+	return faults, names
 }

@@ -87,6 +87,7 @@ func openNode(ctx context.Context, cfg *config.Config, logger *slog.Logger) (_ *
 	if err != nil {
 		return nil, err
 	}
+	first.bound.trial.Keep()
 	n.undo = append(n.undo, first.release)
 	if err := n.openSite(first); err != nil {
 		return nil, err
@@ -235,9 +236,10 @@ func (n *node) change(ctx context.Context, cfg *config.Config) error {
 	}
 	site, err := n.site(next)
 	if err != nil {
-		next.release()
+		next.abandon()
 		return err
 	}
+	next.bound.trial.Keep()
 	n.current.Store(next)
 	n.proxy.SetSite(site)
 	n.warnOfFixedSettings(old.cfg, cfg)

@@ -107,6 +107,7 @@ func (n *node) reload(ctx context.Context, reread func() (*config.Config, error)
 	started := n.now()
 	cfg, err := reread()
 	if err == nil && skipSame && cfg.SameText(n.current.Load().cfg) {
+		n.forgiveReload(started)
 		return
 	}
 	if err == nil {
@@ -120,6 +121,15 @@ func (n *node) reload(ctx context.Context, reread func() (*config.Config, error)
 	n.lastReload.Store(&reloadResult{at: started})
 	n.lastGood.Store(&started)
 	n.logger.Info("reloaded", "generation", n.current.Load().number, "took", n.now().Sub(started).Round(time.Millisecond).String())
+}
+
+// forgiveReload notes that a file whose change was refused says again what is in force.
+func (n *node) forgiveReload(at time.Time) {
+	if last := n.lastReload.Load(); last != nil && last.err != nil {
+		n.lastReload.Store(&reloadResult{at: at})
+		n.lastGood.Store(&at)
+		n.logger.Info("the configuration file says again what is in force", "generation", n.current.Load().number)
+	}
 }
 
 // recovered keeps a panic in a goroutine of ours from taking the site down.

@@ -32,10 +32,10 @@ FILE:LINE:COLUMN: what is wrong. Exit code 1 if there is any.`,
 				return fmt.Errorf("--format %q: expected text or json", format)
 			}
 			cfg, err := flags.load()
-			if err == nil {
+			if cfg != nil { // what is wrong already need not hide the rest
 				err = checkPlugins(cmd.Context(), cfg)
 			}
-			return a.printValidation(cfg, err, format)
+			return a.printValidation(&flags, cfg, err, format)
 		},
 	}
 	flags.register(cmd)
@@ -43,10 +43,14 @@ FILE:LINE:COLUMN: what is wrong. Exit code 1 if there is any.`,
 	return cmd
 }
 
-func (a *app) printValidation(cfg *config.Config, err error, format string) error {
+func (a *app) printValidation(flags *nodeFlags, cfg *config.Config, err error, format string) error {
 	var problems config.Problems
 	if err != nil && !errors.As(err, &problems) {
-		return err
+		if format == "text" {
+			return err
+		}
+		file, _ := flags.path()
+		problems = config.Problems{{File: file, Line: 1, Column: 1, Message: err.Error()}}
 	}
 	if format == "json" {
 		encoder := json.NewEncoder(a.stdout)
@@ -83,19 +87,23 @@ func checkPlugins(ctx context.Context, cfg *config.Config) error {
 	logger := slog.New(slog.DiscardHandler)
 	plugins := newPluginHost(sockets, logger)
 	defer plugins.Close(context.WithoutCancel(ctx))
-	bound, err := bindExperiences(ctx, cfg, plugins)
+	bound, faults, err := bindExperiences(ctx, cfg, plugins)
 	if err != nil {
 		return err
 	}
+	defer bound.trial.Keep()
 	defer bound.release()
-	rules, faults := segmenter.Compile(cfg.Rules())
-	if len(faults) > 0 {
-		return cfg.Problems(faults)
+	if rules, wrong := segmenter.Compile(cfg.Rules()); len(wrong) == 0 {
+		planner, _, more, err := planPages(ctx, cfg, bound, rules, time.Now, logger)
+		if err != nil {
+			return err
+		}
+		if faults = append(faults, more...); planner != nil {
+			planner.Close()
+		}
 	}
-	planner, _, err := planPages(ctx, cfg, bound, rules, time.Now, logger)
-	if err != nil {
-		return err
+	if problems := cfg.Problems(faults); len(problems) > 0 {
+		return problems
 	}
-	planner.Close()
 	return nil
 }

@@ -88,28 +88,62 @@ func (h *Host) Builtins() []string {
 // each plugin that did not start, joined. Replaced and removed ones go on serving the handles
 // that they have.
 func (h *Host) Reconcile(ctx context.Context, cfgs []Config) error {
+	trial, err := h.Try(ctx, cfgs)
+	if err == nil {
+		trial.Keep()
+	}
+	return err
+}
+
+// Trial is a change of the host's plugins that can still be taken back. Exactly one
+// of its methods is called, before the next change.
+type Trial struct {
+	host     *Host
+	old, new map[string]*member
+}
+
+// Try is Reconcile for whoever may yet find that the configuration cannot be used:
+// what it replaces is retired by [Trial.Keep] only.
+func (h *Host) Try(ctx context.Context, cfgs []Config) (*Trial, error) {
 	h.reconcile.Lock()
 	defer h.reconcile.Unlock()
 	if err := Validate(cfgs, h.Builtins()).Err(); err != nil {
-		return err
+		return nil, err
 	}
 	next, started, err := h.startMissing(ctx, cfgs)
 	if err != nil {
 		for _, m := range started {
 			h.drop(m)
 		}
-		return err
+		return nil, err
 	}
 	h.mu.Lock()
-	old := h.members
+	trial := &Trial{host: h, old: h.members, new: next}
 	h.members = next
 	h.mu.Unlock()
-	for name, m := range old {
-		if next[name] != m {
+	return trial, nil
+}
+
+// Keep retires what the change replaced.
+func (t *Trial) Keep() { retireOthers(t.old, t.new) }
+
+// Undo goes back to what was before, and retires what the change started.
+func (t *Trial) Undo() {
+	t.host.mu.Lock()
+	if !t.host.closed {
+		t.host.members = t.old
+	}
+	t.host.mu.Unlock()
+	retireOthers(t.new, t.old)
+}
+
+// retireOthers retires the members that are not among those that stay.
+func retireOthers(members, stay map[string]*member) {
+	for name, m := range members {
+		if stay[name] != m {
 			m.retire()
 		}
 	}
-	return nil
 }
 
 // startMissing returns the members of the next configuration, and which of them are new.

@@ -63,10 +63,11 @@ func (plugin) Describe() plugins.Description {
 // Configure implements [plugins.Plugin].
 func (plugin) Configure(_ context.Context, raw json.RawMessage) (*plugins.Instance, error) {
 	var s Settings
-	if err := plugins.DecodeSettings(raw, &s); err != nil {
-		return nil, err
+	unknown := plugins.DecodeSettings(raw, &s)
+	if unknown != nil && len(s.Edits)+len(s.Variants) == 0 {
+		return nil, unknown
 	}
-	if err := s.validate(); err != nil {
+	if err := errors.Join(unknown, s.validate()); err != nil {
 		return nil, err
 	}
 	bySegment := make(map[string]*plugins.Answer, len(s.Variants))

@@ -96,11 +96,12 @@ type offer struct {
 // Configure implements [plugins.Plugin].
 func (p *plugin) Configure(_ context.Context, raw json.RawMessage) (*plugins.Instance, error) {
 	s := Settings{Op: decision.OpSetInner, Limit: 1}
-	if err := plugins.DecodeSettings(raw, &s); err != nil {
-		return nil, err
+	unknown := plugins.DecodeSettings(raw, &s)
+	if unknown != nil && len(s.Offers) == 0 {
+		return nil, unknown
 	}
 	list, err := s.compile()
-	if err != nil {
+	if err = errors.Join(unknown, err); err != nil {
 		return nil, err
 	}
 	bySegment := slices.ContainsFunc(list, func(o offer) bool { return o.segments != nil })
