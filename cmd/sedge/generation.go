@@ -74,6 +74,9 @@ func (n *node) compile(ctx context.Context, cfg *config.Config, number uint64) (
 // Answers that depend on nothing are asked for now, so that a wrong one shows at
 // load. What is wrong with the configuration comes back as faults.
 func planPages(ctx context.Context, cfg *config.Config, bound *boundExperiences, rules *segmenter.Rules, now func() time.Time, logger *slog.Logger) (*plan.Planner, *attributes.Extractor, decision.Faults, error) {
+	if faults := bound.unknownAttributes(); len(faults) > 0 {
+		return nil, nil, faults, nil
+	}
 	extractor, faults := attributes.Compile(union(rules.RequestInputs(), plan.Attributes(bound.experiences)))
 	if len(faults) > 0 {
 		return nil, nil, nil, fmt.Errorf("compile request attributes: %w", faults)
@@ -213,6 +216,17 @@ func (b *boundExperiences) place(found decision.Faults) (faults decision.Faults)
 			fault.Path = "[" + strconv.Itoa(b.places[i]) + "]" + rest
 		}
 		faults.Under("experiences", decision.Faults{fault})
+	}
+	return faults
+}
+
+// unknownAttributes finds the attributes in the scopes of plugins that no request has.
+func (b *boundExperiences) unknownAttributes() (faults decision.Faults) {
+	for i, e := range b.experiences {
+		_, wrong := attributes.Compile(e.Caller.Scope().Attributes)
+		for _, fault := range wrong {
+			faults.Add("experiences["+strconv.Itoa(b.places[i])+"].plugin", "plugin %q asks for something that requests do not have: %s", e.Plugin, fault.Message)
+		}
 	}
 	return faults
 }

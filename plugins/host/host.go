@@ -288,6 +288,9 @@ func (h *Host) Configure(ctx context.Context, plugin string, settings json.RawMe
 		if len(plugins.SettingErrors(err)) > 0 {
 			return nil, err // it speaks of the experience, not of the plugin
 		}
+		if kindOf(err) == Timeout && ctx.Err() == nil {
+			err = fmt.Errorf("it did not check these settings within %s: %w", m.cfg.StartTimeout, err)
+		}
 		return nil, &Error{Plugin: plugin, Kind: kindOf(err), Err: err}
 	}
 	return handle, nil
