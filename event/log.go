@@ -110,7 +110,7 @@ func (l *Log) start() (err error) {
 	if err != nil {
 		return err
 	}
-	if err := lockFile(l.lock); err != nil {
+	if err := l.takeLock(); err != nil {
 		return fmt.Errorf("another sedge is using %s: %w", filepath.Dir(l.dir), err)
 	}
 	if l.segments, err = listSegments(l.dir); err != nil {
@@ -120,6 +120,24 @@ func (l *Log) start() (err error) {
 		return l.begin(0)
 	}
 	return l.resume()
+}
+
+// lockTries, lockPause apart, are made for the lock: a process that was killed
+// while it waited for the disk holds it until the disk has answered, and whoever
+// starts the next one has often not waited for that.
+const (
+	lockTries = 50
+	lockPause = 20 * time.Millisecond
+)
+
+func (l *Log) takeLock() (err error) {
+	for range lockTries {
+		if err = lockFile(l.lock); err == nil {
+			return nil
+		}
+		<-time.After(lockPause)
+	}
+	return err
 }
 
 // begin starts a new file whose first record has the given offset.

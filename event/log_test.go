@@ -240,6 +240,18 @@ func TestSecondProcessIsRefused(t *testing.T) {
 	}
 }
 
+// A node that was killed may take a moment to be gone; the next one waits for it.
+func TestLockIsWaitedFor(t *testing.T) {
+	dir := t.TempDir()
+	first := mustOpen(t, dir, Config{})
+	time.AfterFunc(3*lockPause, func() { first.Close() })
+	second, err := OpenLog(dir, Config{}, fixedNow, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.Close()
+}
+
 // badDisk fails as told.
 type badDisk struct {
 	segmentFile
