@@ -15,6 +15,7 @@ import (
 var (
 	errCorrupt = errors.New("the page's compressed body is damaged")
 	errBomb    = errors.New("the page's compressed body grows beyond all measure")
+	errBarren  = errors.New("the page's compressed body goes on without content")
 	errPanic   = errors.New("rewriting the page failed")
 )
 
@@ -23,6 +24,10 @@ const (
 	// bombFloor: real pages stay far below it, and a bomb far above.
 	bombRatio = 200
 	bombFloor = 8 << 20
+
+	// barrenLimit is how many compressed bytes may unpack to nothing at all: empty
+	// blocks and members could follow one another for ever.
+	barrenLimit = 1 << 20
 
 	keptOut = 256 << 10 // larger buffers are not pooled
 )
@@ -36,7 +41,7 @@ type pageBody struct {
 	taken *upstream.TakenBody
 
 	raw      rawReader
-	unpacker *gzip.Reader
+	unpacker *unpacker
 	unpack   bool
 	source   io.Reader
 	first    []byte // what begin has read
@@ -64,11 +69,15 @@ type pageBody struct {
 type rawReader struct {
 	from    io.Reader
 	n       int64
+	yielded int64 // n when the unpacker last gave something
 	keeping bool
 	kept    []byte
 }
 
 func (r *rawReader) Read(p []byte) (int, error) {
+	if r.n-r.yielded > barrenLimit {
+		return 0, errBarren
+	}
 	n, err := r.from.Read(p)
 	r.n += int64(n)
 	if r.keeping {
@@ -90,7 +99,7 @@ func newPageBody(s *Server) *pageBody {
 func (b *pageBody) open(taken *upstream.TakenBody, unpack, pack bool) bool {
 	b.taken = taken
 	b.raw = rawReader{from: taken, kept: b.raw.kept[:0], keeping: unpack}
-	b.source = &b.raw
+	b.source = taken
 	b.unpack, b.pack = unpack, pack
 	if pack {
 		b.packer.Reset((*packed)(b))
@@ -109,19 +118,17 @@ func (b *pageBody) open(taken *upstream.TakenBody, unpack, pack bool) bool {
 
 // begin unpacks the first part of the page.
 func (b *pageBody) begin() error {
-	var err error
 	if b.unpacker == nil {
-		b.unpacker, err = gzip.NewReader(&b.raw)
-	} else {
-		err = b.unpacker.Reset(&b.raw)
+		b.unpacker = newUnpacker(&b.raw)
 	}
-	if err != nil {
+	if err := b.unpacker.begin(); err != nil {
 		if err == io.EOF {
 			return errCorrupt
 		}
 		return err
 	}
 	b.source = b.unpacker
+	var err error
 	n := 0
 	for n == 0 && err == nil {
 		n, err = b.source.Read(b.chunk)
