@@ -1,8 +1,12 @@
 package proxy
 
 import (
+	"fmt"
 	"math"
+	"runtime/debug"
 	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"github.com/sedge-proxy/sedge/decision"
 	"github.com/sedge-proxy/sedge/event"
@@ -14,7 +18,14 @@ import (
 // out, so that the visitor's next request finds it.
 func (x *exchange) record() {
 	resp := &x.ctx.Response
-	if resp.StatusCode() < 400 && isHTML(resp.Header.ContentType()) {
+	switch status := resp.StatusCode(); {
+	case status == fasthttp.StatusNotModified:
+		// It names no content type: what asked in so many words for a page has
+		// been told to show the copy of one that it has.
+		if x.kind.explicit {
+			x.recordView()
+		}
+	case status < 400 && isHTML(resp.Header.ContentType()):
 		x.recordView()
 	}
 }
@@ -78,10 +89,20 @@ func (x *exchange) newEvent(t event.Type) *event.Event {
 	}
 }
 
+// keep hands an event over. Much of it happens while an answer is being sent, in
+// goroutines of fasthttp in which a panic would end the process.
 func (s *Server) keep(r Recorder, e *event.Event) {
-	if !r.Record(e) {
-		s.stats.Dropped.Add(1)
-	}
+	kept := false
+	defer func() {
+		if p := recover(); p != nil {
+			s.stats.Panics.Add(1)
+			s.log.Error("recording panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		}
+		if !kept {
+			s.stats.Dropped.Add(1)
+		}
+	}()
+	kept = r.Record(e)
 }
 
 // watch looks out for the experiments that a visitor meets on one page, and for
