@@ -22,7 +22,7 @@ func (x *exchange) fetch() bool {
 	if !x.ask() {
 		return false
 	}
-	if x.concerned && x.isPartOfPage() {
+	if x.concerned && !x.hasBody() && x.isPartOfPage() {
 		// Offsets in the origin's page mean nothing in ours: ask for all of it.
 		_ = x.ctx.Response.CloseBodyStream()
 		x.kind.explicit = true
@@ -42,6 +42,12 @@ func (x *exchange) isPartOfPage() bool {
 	return false
 }
 
+// hasBody reports whether the request has a body, which can be sent only once.
+func (x *exchange) hasBody() bool {
+	length := x.ctx.Request.Header.ContentLength()
+	return length > 0 || length == -1
+}
+
 // prepare makes the request that the origin gets.
 func (x *exchange) prepare() {
 	o := upstream.PrepareOptions{
@@ -58,7 +64,7 @@ func (x *exchange) prepare() {
 			o.ForceAcceptEncoding = "gzip"
 		}
 		o.StripHeaders = wholeIfWas
-		if x.kind.explicit {
+		if x.kind.explicit || x.hasBody() {
 			o.StripHeaders = wholePage
 		}
 		action := &x.plan.Action

@@ -43,6 +43,9 @@ func (x *exchange) serveTunnel() bool {
 	}
 	stats.Streams.Add(-1)
 	x.delivered()
+	if h := &x.ctx.Response.Header; isHTML(h.ContentType()) && x.isConcerned() {
+		x.setPrivate(h, parseCacheControl(h)) // as every answer of the page
+	}
 	x.setStatusHeaders(&x.ctx.Response.Header, "")
 	x.stream(nil)
 	return true
