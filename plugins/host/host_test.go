@@ -286,6 +286,39 @@ func TestReconcile(t *testing.T) {
 	}
 }
 
+// TestTryUndone: a change that was taken back leaves the plugins as they were, with
+// their processes, and ends what it started.
+func TestTryUndone(t *testing.T) {
+	h, _ := newHost(t)
+	stays, changes, goes := Config{Name: "stays", Builtin: "fixture"}, Config{Name: "changes", Builtin: "fixture"}, Config{Name: "goes", Builtin: "fixture"}
+	reconcile(t, h, stays, changes, goes)
+	pids := func() map[string]int {
+		list := make(map[string]int)
+		for _, s := range h.Status() {
+			list[s.Name] = s.PID
+		}
+		return list
+	}
+	before := pids()
+	changes.Env = []string{"COLOUR=blue"}
+	trial, err := h.Try(context.Background(), []Config{stays, changes, {Name: "comes", Builtin: "fixture"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := pids()
+	configure(t, h, "comes", `{}`).Close()
+	trial.Undo()
+	if diff := cmp.Diff(before, pids()); diff != "" {
+		t.Errorf("the plugins are not those of before (-want +got):\n%s", diff)
+	}
+	for name := range before {
+		if _, err := plan(configure(t, h, name, `{}`)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	eventually(t, "what the trial started ends", func() bool { return gone(tried["comes"]) && gone(tried["changes"]) })
+}
+
 func TestOutputReachesTheLog(t *testing.T) {
 	h, log := newHost(t)
 	reconcile(t, h, Config{Name: "p", Command: selfCommand("noisy")})

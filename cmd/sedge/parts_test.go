@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sedge-proxy/sedge/dashboard"
+)
+
+func TestBaseURL(t *testing.T) {
+	f := func(address, want string) {
+		t.Helper()
+		if got := baseURL(address); got != want {
+			t.Errorf("%q: got %q, want %q", address, got, want)
+		}
+	}
+	f(":8090", "http://127.0.0.1:8090")
+	f("0.0.0.0:8090", "http://127.0.0.1:8090")
+	f("10.0.0.0:8090", "http://10.0.0.0:8090")
+	f("[::]:8090", "http://[::1]:8090")
+	f("[fe80::]:8090", "http://[fe80::]:8090")
+	f("localhost:8090", "http://localhost:8090")
+	f("https://admin.example.com/", "https://admin.example.com")
+}
+
+func TestCanonicalRedirect(t *testing.T) {
+	f := func(site, location string, want bool) {
+		t.Helper()
+		from, err := url.Parse(site)
+		if err != nil {
+			t.Fatal(err)
+		}
+		to, err := url.Parse(location)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := canonicalRedirect(from, to); got != want {
+			t.Errorf("%s to %s: got %t, want %t", site, location, got, want)
+		}
+	}
+	f("http://example.com", "https://example.com/", true)
+	f("http://example.com", "https://www.example.com/", true)
+	f("http://www.example.com", "https://example.com/de/", true)
+	f("http://Example.com", "http://example.com:8080/start", true)
+	f("http://example.com", "https://shop.example.net/", true) // the whole site has moved
+	f("http://example.com", "https://login.example.net/oauth?next=%2F", false)
+}
+
+// TestInitFollowsTheSite to its canonical address, and to nowhere else.
+func TestInitFollowsTheSite(t *testing.T) {
+	proper := httptest.NewServer(http.NotFoundHandler())
+	defer proper.Close()
+	f := func(location string, status int, want func(site string) string) {
+		t.Helper()
+		site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if location != "" {
+				w.Header().Set("Location", location)
+			}
+			w.WriteHeader(status)
+		}))
+		defer site.Close()
+		code, out, errs := command(t, "init", "--upstream", site.URL)
+		if line := "    url: " + want(site.URL) + "\n"; code != 0 || !bytes.Contains([]byte(out), []byte(line)) {
+			t.Errorf("%d to %q: got %d, without %q:\n%s%s", status, location, code, line, out, errs)
+		}
+	}
+	same := func(site string) string { return site }
+	f("", 200, same)
+	f("/de/", 302, same)
+	f(proper.URL+"/", 301, func(string) string { return proper.URL })
+	f("ftp://127.0.0.1/", 302, same)
+	f("", 302, same)
+	f("http://127.0.0.1:1/", 301, same) // nothing is there: what was given stays
+}
+
+func TestSelfCommand(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{self, pluginProcess, "offers"}, selfCommand("offers")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestPrintReport holds the table of a report that has everything in it.
+func TestPrintReport(t *testing.T) {
+	for _, name := range []string{"full", "empty"} {
+		text, err := os.ReadFile(filepath.Join("testdata", "report", name+".json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		report := new(dashboard.Report)
+		if err := json.Unmarshal(text, report); err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		if err := printReport(&out, report); err != nil {
+			t.Fatal(err)
+		}
+		golden := filepath.Join("testdata", "report", name+".golden")
+		if *update {
+			if err := os.WriteFile(golden, out.Bytes(), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(golden)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), out.String()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
