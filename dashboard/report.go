@@ -194,7 +194,8 @@ func experimentReport(e kpi.ExperimentSummary, experiments *experiment.Experimen
 // included, and their weights; nil where the configuration does not know them.
 func armsOf(e kpi.ExperimentSummary, experiments *experiment.Experiments) (arms []kpi.ArmSummary, weights []float64) {
 	var configured []experiment.Arm
-	if experiments != nil {
+	// A name may have been an experiment's before it was an experience's.
+	if experiments != nil && experiments.IsHoldout(e.Experiment) == e.Holdout {
 		configured, _ = experiments.Arms(e.Experiment)
 	}
 	for _, arm := range configured {

@@ -6,6 +6,23 @@ import (
 	"strings"
 )
 
+// label is a text for which clients also send numbers; anything else is "".
+type label string
+
+func (l *label) UnmarshalJSON(b []byte) error {
+	switch {
+	case b[0] == '"':
+		var s string
+		if err := json.Unmarshal(b, &s); err != nil {
+			return err
+		}
+		*l = label(s)
+	case b[0] == '-' || b[0] >= '0' && b[0] <= '9':
+		*l = label(b)
+	}
+	return nil
+}
+
 func stringOf(v any) label {
 	s, _ := v.(string)
 	return label(s)

@@ -182,7 +182,11 @@ func (l *Log) pause(d time.Duration) bool {
 // when a file is begun, and every ten minutes in which events come.
 func (l *Log) Retain() {
 	for {
-		path, ok := l.expire()
+		path, holder, ok := l.expire()
+		if holder != "" {
+			l.logger.Warn("event log keeps a file beyond its retention because a consumer has not read it",
+				"file", path, "consumer", holder)
+		}
 		if !ok {
 			return
 		}
@@ -211,12 +215,13 @@ func (l *Log) dropTorn(path string) {
 }
 
 // expire takes the oldest file out of the log if it may go. A file that no
-// consumer has asked for yet stays, as does a log without consumers.
-func (l *Log) expire() (path string, ok bool) {
+// consumer has asked for yet stays, as does a log without consumers. The first
+// time that a consumer holds a file, expire returns the consumer's name.
+func (l *Log) expire() (path, holder string, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.segments) < 2 || len(l.consumers) == 0 {
-		return "", false
+		return "", "", false
 	}
 	oldest := l.segments[0]
 	total := int64(0)
@@ -226,19 +231,17 @@ func (l *Log) expire() (path string, ok bool) {
 	old := l.cfg.Retention > 0 && l.now().Sub(oldest.last) > l.cfg.Retention
 	big := l.cfg.MaxSize > 0 && total > int64(l.cfg.MaxSize)
 	if !old && !big {
-		return "", false
+		return "", "", false
 	}
 	for consumer, read := range l.consumers {
 		if read < l.segments[1].base && oldest.size > 0 {
 			if l.held != oldest.base+1 {
-				l.held = oldest.base + 1
-				l.logger.Warn("event log keeps a file beyond its retention because a consumer has not read it",
-					"file", oldest.path, "consumer", consumer.name)
+				l.held, holder = oldest.base+1, consumer.name
 			}
-			return "", false
+			return oldest.path, holder, false
 		}
 	}
 	l.segments = l.segments[1:]
 	l.dropped++
-	return oldest.path, true
+	return oldest.path, "", true
 }

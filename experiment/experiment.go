@@ -257,6 +257,12 @@ func (x *Experiments) Arms(name string) ([]Arm, bool) {
 	return nil, false
 }
 
+// IsHoldout reports whether a name that [Experiments.Arms] knows is that of an
+// experience with a hold-out.
+func (x *Experiments) IsHoldout(name string) bool {
+	return slices.ContainsFunc(x.holdouts, func(h holdout) bool { return h.experience == name })
+}
+
 // Names returns the names of all experiments, then of all experiences with a
 // hold-out.
 func (x *Experiments) Names() []string {
