@@ -273,6 +273,15 @@ func (l *Log) Commit(ctx context.Context, off Offset) error {
 	return l.await(ctx, off, true)
 }
 
+// Flush returns nil when everything that was queued before is durable, as
+// [Log.Commit] does.
+func (l *Log) Flush(ctx context.Context) error {
+	l.mu.Lock()
+	tail := l.tail
+	l.mu.Unlock()
+	return l.Commit(ctx, tail)
+}
+
 // Wait returns nil when something durable follows from.
 func (l *Log) Wait(ctx context.Context, from Offset) error {
 	return l.await(ctx, from+1, false)

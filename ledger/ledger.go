@@ -195,9 +195,22 @@ func (l *Ledger) Tell(live *profile.Live) {
 	live.Flushed(event.Offset(l.offset.Load()))
 }
 
-// CatchUp applies everything that is durable in the log at this moment. It runs
-// before the node serves, and again when it stops.
+// CatchUp applies everything that is in the log at this moment, what still waits
+// for the disk included. It runs before the node serves, and again when it stops,
+// so that a report from its files misses nothing. When the disk does not take
+// what waits, the rest is applied, and the error returned.
 func (l *Ledger) CatchUp(ctx context.Context) error {
+	waiting := l.log.Flush(ctx)
+	if err := l.catchUp(ctx); err != nil {
+		return err
+	}
+	if waiting != nil {
+		return fmt.Errorf("catch up with the event log: %w", waiting)
+	}
+	return nil
+}
+
+func (l *Ledger) catchUp(ctx context.Context) error {
 	end := l.log.Stats().Durable
 	for event.Offset(l.offset.Load()) < end {
 		if err := ctx.Err(); err != nil {

@@ -226,6 +226,21 @@ func TestEventsSentAgainAreRecognizedAfterTheClockWasSet(t *testing.T) {
 	}
 }
 
+// A page view that nobody waits for is still in the queue when the node stops; a
+// report from the files must not miss it.
+func TestCatchUpTakesWhatStillWaitsForTheDisk(t *testing.T) {
+	n := openNode(t, t.TempDir(), event.Config{FsyncInterval: time.Second})
+	defer n.close(t)
+	e := view("a", "v")
+	if !n.intake.Record(&e) {
+		t.Fatal("dropped")
+	}
+	catchUp(t, n)
+	if p := stored(t, n, "v"); p.PageViews != 1 {
+		t.Fatalf("%d page views", p.PageViews)
+	}
+}
+
 func TestLostDatabaseIsRebuiltFromTheLog(t *testing.T) {
 	dir := t.TempDir()
 	n := openNode(t, dir, event.Config{SegmentSize: 4096})
