@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "write docs/CONFIGURATION.md anew")
 const referenceHead = `# Configuration reference
 Made from the comments at the settings themselves: ` + "`go test ./config -run Reference -update`" + ` writes it anew, and a test holds it true.
 
-The file is YAML. Names that you choose are values, never keys; an unknown key is a fault. Each single setting of a block can be overridden by an environment variable: ` + "`SEDGE_SERVER_LISTEN`" + ` for ` + "`server.listen`" + `. Flags come before the environment, and that before the file.
+The file is YAML. Names that you choose are values, never keys; an unknown key is a fault. Each single setting of a block can be overridden by an environment variable: ` + "`SEDGE_SERVER_LISTEN`" + ` for ` + "`server.listen`" + `; an empty one sets nothing. Flags come before the environment, and that before the file.
 `
 
 // TestReference holds docs/CONFIGURATION.md true to the code: every setting, with

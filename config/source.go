@@ -257,11 +257,28 @@ func parent(path string) string {
 func (s *source) inside(n *yaml.Node, column int) (line, col int) {
 	switch n.Style & (yaml.LiteralStyle | yaml.FoldedStyle | yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle) {
 	case yaml.SingleQuotedStyle, yaml.DoubleQuotedStyle:
-		return n.Line, n.Column + column
+		return s.insideFlow(n, n.Column, column-1)
 	case yaml.LiteralStyle, yaml.FoldedStyle:
 		return s.insideBlock(n, column)
 	}
-	return n.Line, n.Column + column - 1
+	return s.insideFlow(n, n.Column-1, column-1)
+}
+
+// insideFlow counts through the lines of a value that begins after so many characters
+// of its first line: where it goes on in the next, one blank stands for the break.
+func (s *source) insideFlow(n *yaml.Node, before, left int) (int, int) {
+	for line := n.Line; line <= len(s.lines); line++ {
+		text := strings.TrimRight(s.lines[line-1], " \r")
+		if line > n.Line {
+			before = len(text) - len(strings.TrimLeft(text, " "))
+		}
+		length := utf8.RuneCountInString(text) - before
+		if left <= length {
+			return line, before + left + 1
+		}
+		left -= length + 1
+	}
+	return n.Line, n.Column
 }
 
 // insideBlock counts through the lines of a block scalar: each ends in one

@@ -19,6 +19,10 @@ func TestLocate(t *testing.T) {
     block: |
       first line
       second line
+    long: visitor.orders
+      >= 2
+    quoted: "visitor.orders
+      >= 2"
 `
 	s, problems := parseSource("f.yaml", []byte(text))
 	if len(problems) > 0 {
@@ -37,6 +41,10 @@ func TestLocate(t *testing.T) {
 	f("rules[0].double", 9, 4, 22)
 	f("rules[0].block", 1, 6, 7)
 	f("rules[0].block", 12, 7, 7)
+	f("rules[0].long", 9, 8, 19)
+	f("rules[0].long", 16, 9, 7)
+	f("rules[0].quoted", 9, 10, 22)
+	f("rules[0].quoted", 16, 11, 7)
 	f("rules[0].absent", 0, 2, 5) // the nearest thing around it
 	f("absent.altogether", 0, 1, 1)
 }

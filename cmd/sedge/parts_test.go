@@ -8,10 +8,12 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sedge-proxy/sedge/config"
 	"github.com/sedge-proxy/sedge/dashboard"
 )
 
@@ -79,6 +81,32 @@ func TestInitFollowsTheSite(t *testing.T) {
 	f("ftp://127.0.0.1/", 302, same)
 	f("", 302, same)
 	f("http://127.0.0.1:1/", 301, same) // nothing is there: what was given stays
+}
+
+// TestReadme holds the README's configurations, and its message about a mistake, true.
+func TestReadme(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const site = "upstreams: [{name: site, url: http://127.0.0.1:3000}]\nroutes: [{name: everything, upstream: site}]\n"
+	blocks := strings.Split(string(readme), "```yaml\n")[1:]
+	if len(blocks) != 2 {
+		t.Fatalf("the README has %d configurations, want the site owner's and the plugin's", len(blocks))
+	}
+	for _, block := range blocks {
+		text, _, _ := strings.Cut(block, "```")
+		if _, err := config.Parse("sedge.yaml", []byte(text+site), config.Options{Builtins: []string{"content", "offers"}}); err != nil {
+			t.Errorf("%s%v", text, err)
+		}
+	}
+	text, _, _ := strings.Cut(blocks[0], "```")
+	_, err = config.Parse("sedge.yaml", []byte(strings.Replace(text, "visitor.orders", "visitor.order", 1)+site), config.Options{Builtins: []string{"content"}})
+	_, shown, _ := strings.Cut(string(readme), "```\nsedge.yaml:")
+	shown, _, _ = strings.Cut("sedge.yaml:"+shown, "...")
+	if err == nil || !strings.HasPrefix(err.Error(), shown) {
+		t.Errorf("the README shows %q, the program says %v", shown, err)
+	}
 }
 
 func TestSelfCommand(t *testing.T) {
