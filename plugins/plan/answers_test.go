@@ -206,12 +206,13 @@ func TestPlanAfterClose(t *testing.T) {
 	}
 }
 
-// TestManyAtOnce is for the race detector.
+// TestManyAtOnce: no more than two calls of each worker run at a time, so none is
+// refused, however long the answers take to be stored. It is for the race detector too.
 func TestManyAtOnce(t *testing.T) {
 	f := &fake{scope: decision.Scope{Page: true, Segment: true}, answer: func(_ context.Context, r *plugins.Request) (*plugins.Answer, error) {
 		return &plugins.Answer{Edits: []plugins.Edit{edit(r.Page.Path + r.Segment)}, TTL: time.Millisecond}, nil
 	}}
-	p := compile(t, Config{CacheSize: 1 << 16}, nil, bound("a", f, nil), bound("b", says("b"), func(e *Experience) { e.Holdout = 0.5 }))
+	p := compile(t, Config{CacheSize: 1 << 16, MaxCalls: 32}, nil, bound("a", f, nil), bound("b", says("b"), func(e *Experience) { e.Holdout = 0.5 }))
 	var wait sync.WaitGroup
 	for worker := range 8 {
 		wait.Go(func() {

@@ -36,11 +36,15 @@ func TestKeptPlansCostNoAllocation(t *testing.T) {
 	}
 	p := benchmarkPlanner(t, 6)
 	q, ctx := query("vip", in("x", "A")), context.Background()
-	run(p, q)
-	p.store.plans.Wait()
-	if n := testing.AllocsPerRun(200, func() { p.Plan(ctx, q) }); n > 0 {
-		t.Errorf("%v allocations", n)
+	var allocations float64
+	for range 10 { // a plan need not be kept: on a busy machine its first making may be late or dropped
+		run(p, q)
+		p.store.plans.Wait()
+		if allocations = testing.AllocsPerRun(200, func() { p.Plan(ctx, q) }); allocations == 0 {
+			return
+		}
 	}
+	t.Errorf("%v allocations", allocations)
 }
 
 func BenchmarkPlan(b *testing.B) {

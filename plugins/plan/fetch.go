@@ -15,6 +15,9 @@ import (
 // maxFlight ends a call whose plugin has no timeout of its own.
 const maxFlight = 30 * time.Second
 
+// landedPerCall bounds the answers that wait to be stored, for each call that may run.
+const landedPerCall = 16
+
 // complainEvery is how often the log repeats one complaint about one experience.
 const complainEvery = time.Minute
 
@@ -106,9 +109,10 @@ func (p *Planner) board(part *part, key []byte, q *decision.Query) *flight {
 	if f := p.flights[string(key)]; f != nil && f.useful(p.now()) {
 		return f
 	}
-	if len(p.flights) >= p.cfg.MaxCalls {
+	if p.flying >= p.cfg.MaxCalls || len(p.flights) >= p.cfg.MaxCalls*landedPerCall {
 		return nil
 	}
+	p.flying++
 	f := &flight{done: make(chan struct{})}
 	k := string(key)
 	p.flights[k] = f
@@ -123,6 +127,9 @@ func (p *Planner) fly(f *flight, e *experience, key string, r *plugins.Request) 
 	a, ttl := p.ask(ctx, e, r)
 	a.id, a.key = p.answerIDs.Add(1), key
 	f.answer = a
+	p.mu.Lock()
+	p.flying-- // storing the answer is no call any more, and takes its time under load
+	p.mu.Unlock()
 	close(f.done)
 	if e.constant {
 		e.held.Store(a)

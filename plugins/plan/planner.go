@@ -60,6 +60,7 @@ type Planner struct {
 
 	mu      sync.Mutex
 	flights map[string]*flight
+	flying  int // of them: calls that run
 	said    map[complaint]time.Time
 }
 
