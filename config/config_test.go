@@ -73,7 +73,7 @@ func TestEnvironmentAndFlags(t *testing.T) {
 		`f.yaml:1:1: cache.disabled: found "maybe"; expected true or false (set by SEDGE_CACHE_DISABLED, not by the file)`,
 		`f.yaml:2:3: server.max_connections: found "many"; expected a whole number (set by SEDGE_SERVER_MAX_CONNECTIONS, not by the file)`,
 		`f.yaml:2:3: server.personalize_budget: found "-5s"; expected a duration such as "500ms", "10s" or "2h" (set by SEDGE_SERVER_PERSONALIZE_BUDGET, not by the file)`,
-		`f.yaml:2:11: server.listen: "nowhere": expected host:port or :port (set by a flag, not by the file)`,
+		`f.yaml:2:11: server.listen: "nowhere": expected host:port or :port, with a port up to 65535 (set by a flag, not by the file)`,
 	}
 	if diff := cmp.Diff(want, lines(err)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

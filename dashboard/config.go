@@ -3,6 +3,7 @@ package dashboard
 import (
 	"net"
 	"net/netip"
+	"strconv"
 
 	"github.com/sedge-proxy/sedge/decision"
 )
@@ -37,7 +38,11 @@ func (c *Config) Validate() decision.Faults {
 }
 
 func checkAddress(faults *decision.Faults, path, address string) {
-	if _, _, err := net.SplitHostPort(address); err != nil {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
 		faults.Add(path, "found %q; expected HOST:PORT or :PORT, as in \"127.0.0.1:8090\"", address)
 	}
 }

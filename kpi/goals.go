@@ -110,6 +110,9 @@ func (g Goal) validate() decision.Faults {
 	case g.URL != "" && !strings.HasPrefix(g.URL, "/") && !strings.HasPrefix(g.URL, "*"):
 		faults.Add("url", `expected a path that starts with "/", got %q`, g.URL)
 	}
+	if strings.ContainsAny(g.URL, "?#") {
+		faults.Add("url", `a goal's url is the path of a page, without "?" and what follows, got %q`, g.URL)
+	}
 	for _, source := range [2][2]string{{"revenue", g.Revenue}, {"order", g.Order}} {
 		if source[1] == "query." {
 			faults.Add(source[0], `"query." needs the name of a key`)

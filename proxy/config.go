@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -105,8 +107,8 @@ func setDefault[T comparable](value *T, fallback T) {
 // Validate reports everything that is wrong.
 func (c *Config) Validate() decision.Faults {
 	var faults decision.Faults
-	if c.Listen != "" && !strings.Contains(c.Listen, ":") {
-		faults.Add("listen", "%q: expected host:port or :port", c.Listen)
+	if c.Listen != "" && !isListenAddress(c.Listen) {
+		faults.Add("listen", "%q: expected host:port or :port, with a port up to 65535", c.Listen)
 	}
 	if c.MaxHeader != 0 && (c.MaxHeader < 4<<10 || c.MaxHeader > 1<<20) {
 		faults.Add("max_header", "%d bytes: expected 4KiB to 1MiB", c.MaxHeader)
@@ -147,6 +149,15 @@ func (c *Config) Validate() decision.Faults {
 		faults.Add("reserved_prefix", "%q: expected one path element such as /_sedge", p)
 	}
 	return faults
+}
+
+func isListenAddress(address string) bool {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
 }
 
 func parsePrefix(text string) (netip.Prefix, error) {

@@ -25,6 +25,9 @@ import (
 //go:embed demo.yaml.tmpl
 var demoTemplate string
 
+// demoConfig is the name of the demo's configuration in its data directory.
+const demoConfig = "demo.yaml"
+
 // demoFlags are where the parts of the demo listen and keep their data.
 type demoFlags struct {
 	nodeFlags
@@ -134,7 +137,7 @@ func writeDemoConfig(flags demoFlags, origin string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("BUG: demo configuration: %w", err)
 	}
-	file := filepath.Join(flags.dataDir, "demo.yaml")
+	file := filepath.Join(flags.dataDir, demoConfig)
 	if old, err := os.ReadFile(file); err == nil && !bytes.Equal(old, text.Bytes()) {
 		if err := os.Rename(file, file+".previous"); err != nil {
 			return "", fmt.Errorf("keep the previous demo configuration: %w", err)

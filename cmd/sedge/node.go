@@ -37,6 +37,7 @@ type node struct {
 	live      *profile.Live
 	intake    *ledger.Intake
 	plugins   *host.Host
+	sockets   string // directory of the plugins' sockets
 	upstreams *upstreamPool
 	proxy     *proxy.Server
 	admin     *dashboard.Server
@@ -151,20 +152,30 @@ func (n *node) endLedger() {
 	<-n.ledgerDone
 }
 
+// openPlugins makes the plugins' host. Their sockets lie in the data directory,
+// which no other node uses, so what a killed node left there can go.
 func (n *node) openPlugins() error {
-	sockets, err := os.MkdirTemp("", "sedge")
+	dir, err := filepath.Abs(n.dir)
 	if err != nil {
-		return fmt.Errorf("make a directory for plugin sockets: %w", err)
+		return fmt.Errorf("find the data directory: %w", err)
 	}
-	n.plugins = newPluginHost(sockets, n.logger)
+	n.sockets = filepath.Join(dir, "sockets")
+	if err := errors.Join(os.RemoveAll(n.sockets), os.Mkdir(n.sockets, 0o700)); err != nil {
+		return fmt.Errorf("make the directory for plugin sockets: %w", err)
+	}
+	n.plugins = newPluginHost(n.sockets, n.logger)
 	n.undo = append(n.undo, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 		defer cancel()
-		if err := errors.Join(n.plugins.Close(ctx), os.RemoveAll(sockets)); err != nil {
+		if err := n.closePlugins(ctx); err != nil {
 			n.logger.Warn("stop plugins", "error", err)
 		}
 	})
 	return nil
+}
+
+func (n *node) closePlugins(ctx context.Context) error {
+	return errors.Join(n.plugins.Close(ctx), os.RemoveAll(n.sockets))
 }
 
 // openSite puts the first generation behind the site's listener.
@@ -262,7 +273,7 @@ func (n *node) close(ctx context.Context) error {
 	note("apply events", n.ledger.CatchUp(ctx))
 	note("close the ledger", n.ledger.Close())
 	note("close the event log", n.events.Close())
-	note("stop plugins", n.plugins.Close(ctx))
+	note("stop plugins", n.closePlugins(ctx))
 	note("close the admin listener", n.admin.Shutdown(ctx))
 	return errors.Join(errs...)
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -18,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sedge-proxy/sedge/dashboard"
+	"github.com/sedge-proxy/sedge/experiment"
 	"github.com/sedge-proxy/sedge/kpi"
 	"github.com/sedge-proxy/sedge/ledger"
 )
@@ -72,7 +74,7 @@ func (f *adminFlags) report(ctx context.Context) (*dashboard.Report, error) {
 	var refused *net.OpError
 	switch {
 	case errors.As(err, &refused) && refused.Op == "dial":
-		return reportFromFiles(ctx, dataDir)
+		return f.reportFromFiles(ctx, dataDir)
 	case err != nil:
 		return nil, fmt.Errorf("ask the node at %s: %w", base, err)
 	case code == http.StatusUnauthorized:
@@ -87,8 +89,9 @@ func (f *adminFlags) report(ctx context.Context) (*dashboard.Report, error) {
 	return report, nil
 }
 
-// reportFromFiles reads the sums of a node that does not run.
-func reportFromFiles(ctx context.Context, dataDir string) (*dashboard.Report, error) {
+// reportFromFiles reads the sums of a node that does not run. Events that a killed
+// node had no time to apply are in them when it has started again.
+func (f *adminFlags) reportFromFiles(ctx context.Context, dataDir string) (*dashboard.Report, error) {
 	if _, err := os.Stat(dataDir); err != nil {
 		return nil, fmt.Errorf("no node runs, and its data directory cannot be read: %w", err)
 	}
@@ -101,7 +104,26 @@ func reportFromFiles(ctx context.Context, dataDir string) (*dashboard.Report, er
 	if err != nil {
 		return nil, err
 	}
-	return dashboard.BuildReport(sums, nil, time.Now()), nil
+	return dashboard.BuildReport(sums, f.experiments(dataDir), time.Now()), nil
+}
+
+// experiments are those of the node's configuration, which give arms their order
+// and weights; nil where it cannot be read.
+func (f *adminFlags) experiments(dataDir string) *experiment.Experiments {
+	path, err := f.path()
+	if err != nil {
+		path = filepath.Join(dataDir, demoConfig)
+	}
+	cfg, err := loadConfig(path, f.overrides())
+	if err != nil {
+		return nil
+	}
+	holdouts, _ := holdoutsOf(cfg.Experiences)
+	experiments, faults := experiment.Compile(cfg.Experiments, holdouts)
+	if len(faults) > 0 {
+		return nil
+	}
+	return experiments
 }
 
 // printReport writes a report as tables.

@@ -91,6 +91,7 @@ func (n *node) run(ctx context.Context, reread func() (*config.Config, error)) e
 	if err := n.close(ending); err != nil {
 		n.logger.Error("shutdown", "error", err)
 	}
+	n.logger.Info("stopped")
 	return failure
 }
 
