@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sedge-proxy/sedge/config"
@@ -70,6 +71,9 @@ func (n *node) compile(ctx context.Context, cfg *config.Config, number uint64) (
 	return g, nil
 }
 
+// primeTimeout bounds the asking for all answers that depend on nothing.
+const primeTimeout = 10 * time.Second
+
 // planPages compiles the planner, and the attributes that it and the rules read.
 // Answers that depend on nothing are asked for now, so that a wrong one shows at
 // load. What is wrong with the configuration comes back as faults.
@@ -92,7 +96,7 @@ func planPages(ctx context.Context, cfg *config.Config, bound *boundExperiences,
 	}
 	planner, err := plan.Compile(bound.experiences, extractor.Names(), rewrite.Check, plan.Config{Arms: arms}, now, logger)
 	if err == nil {
-		ctx, cancel := context.WithTimeout(ctx, configureTimeout)
+		ctx, cancel := context.WithTimeout(ctx, primeTimeout)
 		defer cancel()
 		if err = planner.Prime(ctx); err == nil {
 			return planner, extractor, nil, nil
@@ -237,9 +241,6 @@ func (b *boundExperiences) release() {
 	}
 }
 
-// configureTimeout bounds one plugin's check of one experience's settings.
-const configureTimeout = 10 * time.Second
-
 // bindExperiences brings the plugins to the configuration and has each experience's
 // settings checked by its plugin. All that is wrong comes back at once: what cannot
 // be used is left out, so that the rest is looked at too. Whoever gets experiences
@@ -249,24 +250,53 @@ func bindExperiences(ctx context.Context, cfg *config.Config, plugins *host.Host
 	if err != nil {
 		return nil, faults, err
 	}
+	handles, errs := configureAll(ctx, cfg, plugins, failed)
 	bound := &boundExperiences{trial: trial}
-	for i, e := range cfg.Experiences {
+	for i := range cfg.Experiences {
+		at := "experiences[" + strconv.Itoa(i) + "]"
+		switch {
+		case errs[i] != nil:
+			faults.Under(at, settingFaults(&cfg.Experiences[i], errs[i]))
+		case handles[i] != nil:
+			bound.handles = append(bound.handles, handles[i])
+			if !cfg.Faulty(at) {
+				bound.places = append(bound.places, i)
+				bound.experiences = append(bound.experiences, plan.Bound{Experience: cfg.Experiences[i], Caller: handles[i]})
+			}
+		}
+	}
+	return bound, faults, nil
+}
+
+// configuring is how many experiences are configured at a time.
+const configuring = 16
+
+// configureAll has the settings of all experiences checked, at the same time, so
+// that plugins which hang cost one wait and not one for each experience.
+func configureAll(ctx context.Context, cfg *config.Config, plugins *host.Host, failed map[string]bool) ([]*host.Handle, []error) {
+	handles := make([]*host.Handle, len(cfg.Experiences))
+	errs := make([]error, len(cfg.Experiences))
+	slots := make(chan struct{}, configuring)
+	var wait sync.WaitGroup
+	for i := range cfg.Experiences {
+		e := &cfg.Experiences[i]
 		name, settings := e.Source()
 		if e.Disabled || failed[name] || !configurable(cfg, i) {
 			continue
 		}
-		handle, err := configure(ctx, plugins, name, settings)
-		if err != nil {
-			faults.Under("experiences["+strconv.Itoa(i)+"]", settingFaults(&e, err))
-			continue
-		}
-		bound.handles = append(bound.handles, handle)
-		if !cfg.Faulty("experiences[" + strconv.Itoa(i) + "]") {
-			bound.places = append(bound.places, i)
-			bound.experiences = append(bound.experiences, plan.Bound{Experience: e, Caller: handle})
-		}
+		slots <- struct{}{}
+		wait.Go(func() {
+			defer func() { <-slots }()
+			defer func() {
+				if p := recover(); p != nil {
+					errs[i] = fmt.Errorf("panic: %v", p)
+				}
+			}()
+			handles[i], errs[i] = plugins.Configure(ctx, name, settings) // bounded by the plugin's start_timeout
+		})
 	}
-	return bound, faults, nil
+	wait.Wait()
+	return handles, errs
 }
 
 // configurable reports whether an experience's settings can be shown to its plugin:
@@ -303,12 +333,6 @@ func startPlugins(ctx context.Context, cfg *config.Config, plugins *host.Host) (
 			failed[name] = true
 		}
 	}
-}
-
-func configure(ctx context.Context, plugins *host.Host, name string, settings []byte) (*host.Handle, error) {
-	ctx, cancel := context.WithTimeout(ctx, configureTimeout)
-	defer cancel()
-	return plugins.Configure(ctx, name, settings)
 }
 
 // settingFaults turns what a plugin says of its settings into faults of the
