@@ -25,7 +25,7 @@ var rooms = []room{
 	{path: "decision", floor: 0},
 	{path: "visitor", floor: 1, ours: []string{"decision"}},
 	{path: "visitor/attributes", floor: 1, ours: []string{"decision", "visitor"}, theirs: []string{"github.com/mileusna/useragent"}},
-	{path: "rewrite", floor: 1, ours: []string{"decision"}},
+	{path: "rewrite", floor: 1, ours: []string{"decision"}, theirs: []string{"golang.org/x/text/encoding"}},
 	{path: "plugins", floor: 1, ours: []string{"decision"}},
 	{path: "event", floor: 1, ours: []string{"decision"}},
 	{path: "event/pack", floor: 1},

@@ -17,19 +17,22 @@ const (
 	OpRemoveAttribute Op = "remove_attribute" // remove attribute Name
 	OpAddClass        Op = "add_class"        // add the class Value
 	OpRemoveClass     Op = "remove_class"     // remove the class Value
+	OpReplaceText     Op = "replace_text"     // replace what Pattern matches in the text inside the element
 )
 
 // Edit changes the elements of a page that a CSS selector matches.
 //
 // Operations that insert content take exactly one of Text, which is escaped, and
 // HTML, which is inserted as it stands. The attribute operations take Name and
-// Value; the class operations take Value.
+// Value; the class operations take Value; replace_text takes Pattern, and Text or
+// HTML as what stands in the place of what it matches.
 type Edit struct {
 	// Select is a CSS selector.
 	Select string `json:"select" mapstructure:"select"`
 
 	// Op is one of before, after, prepend, append, replace, set_inner, remove,
-	// unwrap, set_attribute, remove_attribute, add_class and remove_class.
+	// unwrap, set_attribute, remove_attribute, add_class, remove_class and
+	// replace_text.
 	Op Op `json:"op" mapstructure:"op"`
 
 	// Text is content that is escaped.
@@ -43,6 +46,14 @@ type Edit struct {
 
 	// Value is the attribute's, or the class.
 	Value string `json:"value,omitempty" mapstructure:"value"`
+
+	// Pattern is the regular expression (RE2) of replace_text. In Text and HTML,
+	// $1 and ${name} stand for its groups and $$ for a dollar sign.
+	Pattern string `json:"pattern,omitempty" mapstructure:"pattern"`
+
+	// Required makes the page depend on the edit: where it matches nothing, the
+	// page goes out as it came, without any edit of its plan.
+	Required bool `json:"required,omitempty" mapstructure:"required"`
 }
 
 // Action is what a plugin wants done with the request itself. The zero Action

@@ -34,3 +34,20 @@ func TestNoAllocations(t *testing.T) {
 		}
 	}
 }
+
+// TestSplicesWithoutAllocations writes edited pages into a buffer that is used again.
+func TestSplicesWithoutAllocations(t *testing.T) {
+	program := compile(t, threeEdits...)
+	for file, body := range realPages(t) {
+		page, _ := CompilePage(body, Limits{})
+		splice := page.Splice(program)
+		dst := splice.AppendTo(nil)
+		allocs := testing.AllocsPerRun(10, func() {
+			dst = splice.AppendTo(dst[:0])
+			splice.WriteTo(io.Discard)
+		})
+		if allocs > 0 {
+			t.Errorf("%s: %v allocations", file, allocs)
+		}
+	}
+}

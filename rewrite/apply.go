@@ -13,6 +13,7 @@ type work struct {
 	gone   bool // replaced or removed
 	inner  bool // its own content is taken away
 	unwrap bool // its tags are taken away
+	texts  bool // text inside it is replaced
 	raw    tag  // the element, if its content is text
 }
 
@@ -36,8 +37,15 @@ func (r *Rewriter) apply(where *place) int32 {
 			m := &r.matches[n]
 			if m.Count++; m.Count == 1 {
 				m.First, m.FirstOut = in, out
+				if e.required {
+					r.matchedRequired()
+				}
 			}
-			if !e.apply || r.suppress > 0 {
+			if !e.apply {
+				continue
+			}
+			if r.suppress > 0 {
+				r.note(r.program, n, r.hider, in)
 				continue
 			}
 			r.applied = append(r.applied, n)
@@ -48,6 +56,8 @@ func (r *Rewriter) apply(where *place) int32 {
 				w.inner = true
 			case decision.OpUnwrap:
 				w.unwrap = true
+			case decision.OpReplaceText:
+				w.texts = !where.leaf
 			}
 			tagEdits = tagEdits || e.ofTag
 		}
@@ -58,6 +68,12 @@ func (r *Rewriter) apply(where *place) int32 {
 	}
 	w.inner = (w.inner || w.gone) && !where.leaf
 	w.unwrap = w.unwrap && !w.gone
+	if w.texts {
+		r.countTexts(&w, 1)
+	}
+	if edits := r.applied[w.from:w.to]; len(edits) > 1 {
+		r.conflicts.element(r.program, edits, in)
+	}
 	r.works = append(r.works, w)
 	r.writeStart(&w, where, tagEdits)
 	return int32(len(r.works) - 1)
@@ -93,7 +109,21 @@ func (r *Rewriter) writeStart(w *work, where *place, tagEdits bool) {
 	}
 	if w.inner {
 		r.suppress++
+		r.hider = r.hides(edits)
 	}
+}
+
+// hides returns the edit that takes an element's content away.
+func (r *Rewriter) hides(edits []int32) (by int32) {
+	for _, n := range edits {
+		switch r.program.edits[n].op {
+		case decision.OpReplace, decision.OpRemove:
+			return n
+		case decision.OpSetInner:
+			by = n
+		}
+	}
+	return by
 }
 
 // insertReplacement writes what the last replace puts in the element's place.
@@ -137,6 +167,9 @@ func (r *Rewriter) endContent(e *element) {
 	if w.inner {
 		r.suppress--
 	}
+	if w.texts {
+		r.countTexts(w, -1)
+	}
 	if w.gone {
 		return
 	}
@@ -171,7 +204,13 @@ type edit struct {
 	utf8  []byte // the content for pages in UTF-8
 	ascii []byte // the same with character references; nil where that is impossible
 	text  []byte // content given as text, unescaped; nil for other content
-	plain bool   // text is ASCII
+
+	required   bool  // and applied
+	experience int32 // edits of one experience have the same number
+	slot       int32 // edits of the same attribute or class have the same number
+	selector   string
+
+	replace *replacement // of replace_text; nil for other ops
 }
 
 func compileEdit(e *decision.PlannedEdit) edit {
@@ -180,11 +219,14 @@ func compileEdit(e *decision.PlannedEdit) edit {
 	case decision.OpSetAttribute, decision.OpRemoveAttribute, decision.OpAddClass, decision.OpRemoveClass:
 		ofTag = true
 	}
-	out := edit{ofTag: ofTag, op: e.Op, apply: e.Apply, name: e.Name, value: e.Value, utf8: []byte(e.HTML)}
+	out := edit{ofTag: ofTag, op: e.Op, apply: e.Apply, name: e.Name, value: e.Value, utf8: []byte(e.HTML),
+		required: e.Required && e.Apply, selector: e.Select}
 	if e.Text != "" {
 		out.text = []byte(e.Text)
-		out.plain = isASCII(out.text)
 		out.utf8 = appendEscapedText(nil, e.Text)
+	}
+	if e.Op == decision.OpReplaceText {
+		out.replace, _ = compileReplacement(&e.Edit) // checked before
 	}
 	out.ascii = out.utf8
 	if !isASCII(out.utf8) {
@@ -198,10 +240,14 @@ func compileEdit(e *decision.PlannedEdit) edit {
 func (e *edit) content(r *Rewriter, in tag) []byte {
 	switch in {
 	case tagNone, tagTitle, tagTextarea:
-		if r.encoding == EncodingUTF8 {
+		switch {
+		case r.encoding == EncodingUTF8 || len(e.ascii) == len(e.utf8):
 			return e.utf8
+		case r.encoding.table() == nil:
+			return e.ascii
 		}
-		return e.ascii
+		r.coded = r.appendMarkup(r.coded[:0], string(e.utf8))
+		return r.coded
 	}
 	content := e.utf8
 	if e.text != nil { // escapes mean nothing here
@@ -210,10 +256,7 @@ func (e *edit) content(r *Rewriter, in tag) []byte {
 			return nil
 		}
 	}
-	if r.encoding != EncodingUTF8 && !isASCII(content) {
-		return nil
-	}
-	return content
+	return r.encoded(content)
 }
 
 // endsRaw reports whether text could end the script or style that it is inserted

@@ -19,6 +19,11 @@
 //     neither on the number of selectors nor on the depth of the page;
 //   - the edits of a matched element are applied in their order.
 //
+// A page that is needed more than once is scanned once ([CompilePage]). The matches
+// of any program are then found by the names of its elements, and the edited page
+// is a list of ranges ([Page.Splice]): bytes, matches and conflicts are those that
+// a rewriter with the same limits would give, in any case.
+//
 // # Order of edits
 //
 // The edits of one element are applied in the order of the slice given to
@@ -34,7 +39,33 @@
 //     whatever their order; what before and after insert stays. Of several
 //     replacements the last one stands; a remove does not remove a replacement;
 //   - unwrap takes away the two tags; with replace or remove it has no effect;
-//   - attribute and class edits work on the tag that the edits before them left.
+//   - attribute and class edits work on the tag that the edits before them left;
+//   - replace_text works on each piece of text between two tags or comments inside
+//     the element, once, however many of its elements the text stands in; each edit
+//     searches what the edits before it left of the page's own text.
+//
+// The order is that of the slice whichever experiences the edits belong to. Where
+// an edit of one experience hides an edit of another, [Rewriter.Conflicts] says so,
+// and [Program.Conflicts] where that is sure without a page.
+//
+// # Text
+//
+// replace_text searches text as it is meant: character references are resolved,
+// line ends are line feeds, and on a page in a known single-byte character set
+// characters are decoded. What it does not match stays as it is written. A match
+// that begins or ends inside a reference takes all of the reference. Text is what
+// stands among elements and in title and textarea, not in scripts, styles,
+// comments, CDATA sections, attributes and templates. A piece of text is held until
+// its end is known. The cost is linear in the text: a pattern without a bound on
+// what it matches stops in a page when it has looked at 16 MiB and 64 times the
+// page's text.
+//
+// # Required edits
+//
+// A program with required edits that are applied holds the page back until each of
+// them has matched, at most up to Limits.Memory bytes of the page and four times as
+// many of the output. If they have not all matched by then, or at the end, or where
+// the page stops being understood, the whole page goes out as it came.
 //
 // Edits inside content that an outer edit takes away have no effect, and inserted
 // content is never matched. Matches are counted in all these cases.
@@ -64,11 +95,12 @@
 //
 // # Character sets
 //
-// Inserted content is UTF-8 on a page in UTF-8. On a page in another character
-// set that extends ASCII, and as long as the character set is not known, its
-// characters beyond ASCII are written as numeric character references; inside
-// script and style, where references mean nothing, such content is left out.
-// See [Editable] and [Encoding].
+// Inserted content is UTF-8 on a page in UTF-8. On a page in a single-byte
+// character set that browsers know its characters are written in that set if it has
+// them. Others, and all beyond ASCII as long as the character set is not known, are
+// written as numeric character references; inside script and style, where
+// references mean nothing, such content is left out. Selectors compare bytes: a
+// class beyond ASCII matches on pages in UTF-8 only. See [Editable] and [Encoding].
 //
 // # Limits
 //

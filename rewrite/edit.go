@@ -11,7 +11,7 @@ import (
 // EditError says what is wrong with an edit.
 type EditError struct {
 	// Field is the field of the edit as it is written in a configuration:
-	// "select", "op", "text", "html", "name" or "value".
+	// "select", "op", "text", "html", "name", "value" or "pattern".
 	Field string
 
 	// Column counts characters inside the field's value from 1; 0 means the
@@ -40,6 +40,12 @@ func Check(e decision.Edit) error {
 }
 
 func checkFields(e decision.Edit) error {
+	if e.Op == decision.OpReplaceText {
+		return checkReplacement(e)
+	}
+	if e.Pattern != "" {
+		return fieldError("pattern", "the op %q takes no pattern; leave it out, or use the op replace_text", e.Op)
+	}
 	switch e.Op {
 	case decision.OpBefore, decision.OpAfter, decision.OpPrepend, decision.OpAppend, decision.OpReplace:
 		if e.Text == "" && e.HTML == "" {
@@ -69,9 +75,9 @@ func checkFields(e decision.Edit) error {
 		}
 		return unused(e, "text", "html", "name")
 	case "":
-		return fieldError("op", "an op is needed: before, after, prepend, append, replace, set_inner, remove, unwrap, set_attribute, remove_attribute, add_class or remove_class")
+		return fieldError("op", "an op is needed: before, after, prepend, append, replace, set_inner, remove, unwrap, set_attribute, remove_attribute, add_class, remove_class or replace_text")
 	}
-	return fieldError("op", "found %q; the ops are before, after, prepend, append, replace, set_inner, remove, unwrap, set_attribute, remove_attribute, add_class and remove_class", e.Op)
+	return fieldError("op", "found %q; the ops are before, after, prepend, append, replace, set_inner, remove, unwrap, set_attribute, remove_attribute, add_class, remove_class and replace_text", e.Op)
 }
 
 func fieldError(field, format string, args ...any) error {

@@ -9,11 +9,12 @@ import (
 // Encoding is what the rewriter has to know about a page's character set.
 type Encoding byte
 
-// The encodings.
+// The encodings. [EncodingOf] also returns others, one for each single-byte
+// character set that browsers know.
 const (
 	EncodingUnknown    Encoding = iota // not said; the page may say it itself
 	EncodingUTF8                       // UTF-8
-	EncodingSingleByte                 // one byte per character, the first 128 as ASCII
+	EncodingSingleByte                 // one byte per character, the first 128 as ASCII; which one is not known
 	EncodingOther                      // one that cannot be edited safely
 )
 
@@ -52,21 +53,9 @@ func encodingByLabel(label string) Encoding {
 		return EncodingUnknown
 	case "utf-8", "utf8", "unicode-1-1-utf-8", "unicode11utf8", "unicode20utf8", "x-unicode20utf8":
 		return EncodingUTF8
-	case "ascii", "us-ascii", "ansi_x3.4-1968", "l1", "l2", "l3", "l4", "l5", "l6", "l9", "arabic", "cyrillic", "greek", "greek8", "hebrew", "logical", "visual",
-		"ecma-114", "ecma-118", "elot_928", "asmo-708", "sun_eu_greek", "ibm819", "ibm866", "866", "cp819", "cp866", "csibm866",
-		"koi", "koi8", "koi8-r", "koi8_r", "koi8-ru", "koi8-u", "cskoi8r", "mac", "macintosh", "csmacintosh", "x-mac-roman", "x-mac-cyrillic", "x-mac-ukrainian",
-		"tis-620", "dos-874":
-		return EncodingSingleByte
 	}
-	for _, prefix := range [...]string{"iso-8859-", "iso8859-", "iso_8859-", "iso8859", "csisolatin", "latin", "windows-125", "cp125", "x-cp125", "windows-874", "csiso88", "iso-ir-1"} {
-		if !strings.HasPrefix(label, prefix) {
-			continue
-		}
-		switch label { // iso-ir-149 is Korean
-		case "iso-ir-149":
-			return EncodingOther
-		}
-		return EncodingSingleByte
+	if e, ok := charsetLabels()[label]; ok {
+		return e
 	}
 	return EncodingOther
 }
@@ -105,6 +94,9 @@ func (r *Rewriter) metaEncoding() {
 		return
 	}
 	r.encoding = found
+	if r.record != nil {
+		r.record.encoding(r, found)
+	}
 }
 
 // metaLabel returns what the current meta tag calls the character set, in lower

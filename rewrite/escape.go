@@ -40,11 +40,14 @@ func appendReferences(dst []byte, text string) []byte {
 			dst = append(dst, byte(c))
 			continue
 		}
-		dst = append(dst, "&#x"...)
-		dst = strconv.AppendInt(dst, int64(c), 16)
-		dst = append(dst, ';')
+		dst = appendCharReference(dst, c)
 	}
 	return dst
+}
+
+func appendCharReference(dst []byte, c rune) []byte {
+	dst = strconv.AppendInt(append(dst, "&#x"...), int64(c), 16)
+	return append(dst, ';')
 }
 
 // appendValue appends an attribute value escaped for the quote it stands in.
@@ -61,14 +64,8 @@ func (r *Rewriter) appendValue(dst []byte, value string, quote byte) []byte {
 			dst = append(dst, "&lt;"...)
 		case c == '>':
 			dst = append(dst, "&gt;"...)
-		case c < utf8.RuneSelf:
-			dst = append(dst, byte(c))
-		case r.encoding == EncodingUTF8:
-			dst = utf8.AppendRune(dst, c)
 		default:
-			dst = append(dst, "&#x"...)
-			dst = strconv.AppendInt(dst, int64(c), 16)
-			dst = append(dst, ';')
+			dst = r.appendChar(dst, c)
 		}
 	}
 	return dst

@@ -60,7 +60,7 @@ func FuzzRewrite(f *testing.F) {
 		f.Add(page, seedSelectors[i], uint8(i), uint64(i))
 	}
 	ops := []decision.Op{decision.OpBefore, decision.OpAfter, decision.OpPrepend, decision.OpAppend, decision.OpReplace, decision.OpSetInner,
-		decision.OpRemove, decision.OpUnwrap, decision.OpSetAttribute, decision.OpRemoveAttribute, decision.OpAddClass, decision.OpRemoveClass}
+		decision.OpRemove, decision.OpUnwrap, decision.OpSetAttribute, decision.OpRemoveAttribute, decision.OpAddClass, decision.OpRemoveClass, decision.OpReplaceText}
 	f.Fuzz(func(t *testing.T, page, selector string, op uint8, seed uint64) {
 		e := decision.Edit{Select: selector, Op: ops[int(op)%len(ops)]}
 		switch int(op) % len(ops) {
@@ -70,6 +70,8 @@ func FuzzRewrite(f *testing.F) {
 			e.Name = "class"
 		case 10, 11:
 			e.Value = "a"
+		case 12:
+			e.Pattern, e.Text = "[a-c]", "é$0"
 		}
 		edits := planned(e, decision.Edit{Select: "p, td, b", Op: decision.OpAppend, HTML: "<!--new é-->"}, decision.Edit{Select: "div", Op: decision.OpSetInner})
 		program, err := Compile(edits)
@@ -83,6 +85,12 @@ func FuzzRewrite(f *testing.F) {
 			got := rewrite(t, program, page, limits, func() int { return 1 + random.IntN(1+len(page)/2) })
 			if fmt.Sprint(got) != fmt.Sprint(whole) {
 				t.Fatalf("%q in chunks: %+v, whole %+v", page, got, whole)
+			}
+		}
+		if page2, _ := CompilePage([]byte(page), limits); page2 != nil {
+			s := page2.Splice(program)
+			if got := (result{string(s.AppendTo(nil)), s.Matches(), s.Bailed()}); fmt.Sprint(got) != fmt.Sprint(whole) {
+				t.Fatalf("%q spliced: %+v, streamed %+v", page, got, whole)
 			}
 		}
 		matched := 0

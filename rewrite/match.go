@@ -34,21 +34,26 @@ func newSeen(p *Program) seen {
 	}
 }
 
-// match finds the edits that match the element of the current tag, whose parent
-// is at index parent of the stack, into r.seen.hits. It reports whether there
-// are any. An element without a tag has no attributes, and its edits are not asked
-// for.
-func (r *Rewriter) match(t tag, parent int, hasTag bool) bool {
-	p, s := r.program, &r.seen
+// next forgets the names of the element before.
+func (s *seen) next() {
 	if s.serial++; s.serial == 0 {
 		clear(s.attrs)
 		clear(s.classes)
 		clear(s.ids)
 		s.serial = 1
 	}
+	s.list, s.names = s.list[:0], s.names[:0]
+}
+
+// match finds the edits that match the element of the current tag, whose parent
+// is at index parent of the stack, into r.seen.hits. It reports whether there
+// are any. An element without a tag has no attributes, and its edits are not asked
+// for.
+func (r *Rewriter) match(t tag, parent int, hasTag bool) bool {
+	p, s := r.program, &r.seen
+	s.next()
 	clear(s.self)
 	clear(s.hits)
-	s.list, s.names = s.list[:0], s.names[:0]
 	id := int32(-1)
 	if hasTag && (int(t) < len(p.attrsOf) && p.attrsOf[t] || p.attrsAll) {
 		id = r.readNames()

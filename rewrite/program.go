@@ -41,15 +41,21 @@ type Program struct {
 	attrsAll bool   // attributes of any element are tested
 	attrsOf  []bool // attributes of this element are tested
 	pool     sync.Pool
+
+	required  int   // required edits that are applied
+	mixed     bool  // there are edits of several experiences
+	slots     int   // attributes and classes that edits set
+	classSlot int32 // of the attribute class, -1 when no edit sets it
 }
 
 // step is one compound selector with the steps that lead to it.
 type step struct {
-	comb  combinator
-	need  int32 // bit that must be set in what the combinator points at
-	bit   int32 // own bit, -1 when no step follows
-	tests tests
-	edits []int32 // the edits that match an element which gets here
+	comb   combinator
+	before int32 // the step that leads here, -1 when none
+	need   int32 // bit that must be set in what the combinator points at
+	bit    int32 // own bit, -1 when no step follows
+	tests  tests
+	edits  []int32 // the edits that match an element which gets here
 }
 
 // tests is a compound selector with its names as numbers.
@@ -111,7 +117,7 @@ var knownNames = sync.OnceValue(func() symbols {
 })
 
 func newProgram() *Program {
-	p := &Program{attrID: -1, attrCls: -1, tags: knownNames().clone()}
+	p := &Program{attrID: -1, attrCls: -1, classSlot: -1, tags: knownNames().clone()}
 	p.attrs.fold = true
 	p.pool.New = func() any { return newRewriter(p, maphash.MakeSeed()) }
 	return p
@@ -132,6 +138,8 @@ type compiler struct {
 	p     *Program
 	known map[string]int32 // steps by where they come from and what they ask
 	bits  int32
+
+	slots, experiences map[string]int32
 }
 
 func (c *compiler) edit(number int32, e *decision.PlannedEdit) error {
@@ -155,8 +163,46 @@ func (c *compiler) edit(number int32, e *decision.PlannedEdit) error {
 			target.edits = append(target.edits, number)
 		}
 	}
-	c.p.edits = append(c.p.edits, compileEdit(e))
+	out := compileEdit(e)
+	c.number(&out, e.Experience)
+	c.p.edits = append(c.p.edits, out)
 	return nil
+}
+
+// number gives an edit the numbers of its experience and of what it sets.
+func (c *compiler) number(e *edit, experience string) {
+	p := c.p
+	if e.required {
+		p.required++
+	}
+	if c.slots == nil {
+		c.slots, c.experiences = make(map[string]int32), make(map[string]int32)
+	}
+	e.experience = numbered(c.experiences, experience)
+	p.mixed = len(c.experiences) > 1
+	if !e.ofTag {
+		return
+	}
+	switch name := lower(e.name); {
+	case e.op == decision.OpAddClass || e.op == decision.OpRemoveClass:
+		e.slot = numbered(c.slots, "class "+e.value)
+	default:
+		e.slot = numbered(c.slots, name)
+		if name == "class" {
+			p.classSlot = e.slot
+		}
+	}
+	p.slots = len(c.slots)
+}
+
+// numbered returns the number of a name, the next one if it has none.
+func numbered(names map[string]int32, name string) int32 {
+	n, ok := names[name]
+	if !ok {
+		n = int32(len(names))
+		names[name] = n
+	}
+	return n
 }
 
 // step returns the step that follows the step before, adding it if no selector
@@ -166,7 +212,7 @@ func (c *compiler) step(before int32, part *part) int32 {
 	if n, ok := c.known[key]; ok {
 		return n
 	}
-	s := step{comb: part.comb, need: -1, bit: -1, tests: c.tests(&part.comp)}
+	s := step{comb: part.comb, before: before, need: -1, bit: -1, tests: c.tests(&part.comp)}
 	if before >= 0 {
 		from := &c.p.steps[before]
 		if from.bit < 0 {

@@ -80,6 +80,85 @@ func BenchmarkEachLink(b *testing.B) {
 	benchmarkPages(b, realPages(b), decision.Edit{Select: "a[href]", Op: decision.OpSetAttribute, Name: "data-seen", Value: "1"})
 }
 
+// benchmarkSplice measures finding the matches of a program in compiled pages, and
+// writing the edited pages.
+func benchmarkSplice(b *testing.B, edits []decision.Edit) {
+	program := compile(b, edits...)
+	var pages []*Page
+	var splices []*Splice
+	size := 0
+	for name, body := range realPages(b) {
+		page, reason := CompilePage(body, Limits{})
+		if page == nil {
+			b.Fatalf("%s: %s", name, reason)
+		}
+		pages, splices = append(pages, page), append(splices, page.Splice(program))
+		size += len(body)
+	}
+	b.Run("find", func(b *testing.B) {
+		b.SetBytes(int64(size))
+		b.ReportAllocs()
+		for b.Loop() {
+			for _, page := range pages {
+				page.Splice(program)
+			}
+		}
+	})
+	b.Run("append", func(b *testing.B) {
+		b.SetBytes(int64(size))
+		b.ReportAllocs()
+		var dst []byte
+		for b.Loop() {
+			for _, s := range splices {
+				dst = s.AppendTo(dst[:0])
+			}
+		}
+	})
+}
+
+func BenchmarkSpliceThree(b *testing.B)      { benchmarkSplice(b, threeEdits) }
+func BenchmarkSpliceTwoHundred(b *testing.B) { benchmarkSplice(b, manyEdits(200)) }
+func BenchmarkSpliceEachLink(b *testing.B) {
+	benchmarkSplice(b, []decision.Edit{{Select: "a[href]", Op: decision.OpSetAttribute, Name: "data-seen", Value: "1"}})
+}
+
+// BenchmarkCopy is what splicing is measured against.
+func BenchmarkCopy(b *testing.B) {
+	pages, size := realPages(b), 0
+	for _, page := range pages {
+		size += len(page)
+	}
+	b.SetBytes(int64(size))
+	var dst []byte
+	for b.Loop() {
+		for _, page := range pages {
+			dst = append(dst[:0], page...)
+		}
+	}
+}
+
+func BenchmarkCompilePage(b *testing.B) {
+	pages, size := realPages(b), 0
+	for _, page := range pages {
+		size += len(page)
+	}
+	b.SetBytes(int64(size))
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, page := range pages {
+			CompilePage(page, Limits{})
+		}
+	}
+}
+
+func BenchmarkReplaceText(b *testing.B) {
+	for name, pattern := range map[string]string{"plain": "the", "pattern": `(?i)\bthe\b`, "nowhere": "[\u2603]"} {
+		b.Run(name, func(b *testing.B) {
+			benchmarkPages(b, realPages(b), decision.Edit{Select: "body", Op: decision.OpReplaceText, Pattern: pattern, Text: "a"})
+		})
+	}
+}
+
 func BenchmarkDeepNesting(b *testing.B) {
 	page := strings.Repeat("<div>", 20000) + strings.Repeat("</div>", 20000)
 	benchmarkPages(b, map[string][]byte{"deep": []byte(page)},

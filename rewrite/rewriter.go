@@ -20,6 +20,10 @@ type Limits struct {
 	// means 65536.
 	Depth int
 
+	// Page is the most that a compiled page may take in memory; see
+	// [CompilePage]. 0 means 32 MiB.
+	Page decision.Size
+
 	// Encoding is the page's character set; see [EncodingOf]. The zero value
 	// makes the rewriter look for it in the page.
 	Encoding Encoding
@@ -28,6 +32,7 @@ type Limits struct {
 const (
 	defaultMemory = 1 << 20
 	defaultDepth  = 1 << 16
+	defaultPage   = 32 << 20
 
 	attrSize   = 24        // bytes that noting an attribute costs
 	keptMemory = 256 << 10 // buffers above this are not pooled
@@ -44,6 +49,7 @@ const (
 	BailedDepth     Reason = "depth"     // elements nested deeper than Limits.Depth
 	BailedAmbiguous Reason = "ambiguous" // browsers differ in what the page means
 	BailedEncoding  Reason = "encoding"  // a character set that cannot be edited
+	BailedRequired  Reason = "required"  // a required edit matched nothing, or not within Limits.Memory: the whole page is unchanged
 )
 
 // errClosed is returned by Write after Close.
@@ -84,9 +90,16 @@ type Rewriter struct {
 	applied []int32 // edits of the elements in works
 	matches []Match
 	seen    seen
+	texter
+	holder
+	conflicts
+	record  *pageBuilder // takes down what is found; nil but for CompilePage
+	finder  finder
+	splice  *Splice   // takes what is written; nil but for Page.Splice
 	edited  [2][]byte // tags with changed attributes
 	scratch []byte
-	work    int64 // steps done, to test that cost is linear
+	coded   []byte // content in the page's character set
+	work    int64  // steps done, to test that cost is linear
 }
 
 func newRewriter(p *Program, seed maphash.Seed) *Rewriter {
@@ -95,13 +108,21 @@ func newRewriter(p *Program, seed maphash.Seed) *Rewriter {
 	return r
 }
 
+func (l Limits) withDefaults() Limits {
+	if l.Memory <= 0 {
+		l.Memory = defaultMemory
+	}
+	if l.Depth <= 0 {
+		l.Depth = defaultDepth
+	}
+	if l.Page <= 0 {
+		l.Page = defaultPage
+	}
+	return l
+}
+
 func (r *Rewriter) reset(dst io.Writer, limits Limits) {
-	if limits.Memory <= 0 {
-		limits.Memory = defaultMemory
-	}
-	if limits.Depth <= 0 {
-		limits.Depth = defaultDepth
-	}
+	limits = limits.withDefaults()
 	r.dst, r.limits, r.encoding = dst, limits, limits.Encoding
 	r.err, r.bailed, r.closed = nil, NotBailed, false
 	r.scan = scanner{tagScanner: tagScanner{attrs: r.scan.attrs[:0], maxAttrs: int(limits.Memory) / attrSize}}
@@ -111,11 +132,15 @@ func (r *Rewriter) reset(dst io.Writer, limits Limits) {
 	r.held, r.holding = r.held[:0], false
 	r.suppress, r.mute, r.work = 0, false, 0
 	r.works, r.applied = r.works[:0], r.applied[:0]
+	r.texter.reset()
+	r.conflicts.reset()
+	r.holder.reset(r.program)
 	for i := range r.matches {
 		r.matches[i] = Match{First: -1, FirstOut: -1}
 	}
 	r.tree.reset()
 	if r.encoding == EncodingOther {
+		r.keeps = false
 		r.bail(BailedEncoding)
 	}
 }
@@ -124,7 +149,7 @@ func (r *Rewriter) reset(dst io.Writer, limits Limits) {
 func (r *Rewriter) Release() {
 	r.dst, r.chunk, r.token = nil, nil, nil
 	if cap(r.held) > keptMemory || cap(r.edited[0]) > keptMemory || cap(r.edited[1]) > keptMemory ||
-		cap(r.scratch) > keptMemory || cap(r.scan.attrs)*attrSize > keptMemory || r.tree.large() {
+		cap(r.scratch) > keptMemory || cap(r.coded) > keptMemory || cap(r.scan.attrs)*attrSize > keptMemory || r.tree.large() || r.texter.large() || r.holder.large() || r.finder.large() {
 		return
 	}
 	r.program.pool.Put(r)
@@ -153,6 +178,9 @@ func (r *Rewriter) Write(p []byte) (int, error) {
 		return 0, nil
 	}
 	r.chunk, r.flushed = p, 0
+	if r.keeps {
+		r.came = append(r.came, p...)
+	}
 	r.byteOrderMark()
 	pos := 0
 	if r.holding {
@@ -161,7 +189,11 @@ func (r *Rewriter) Write(p []byte) (int, error) {
 	for pos < len(p) && r.bailed == NotBailed && r.err == nil {
 		pos = r.step(pos)
 	}
+	if r.inRun {
+		r.holdRun(len(p))
+	}
 	r.flush(len(p))
+	r.settle(false)
 	r.base += int64(len(p))
 	r.chunk = nil
 	if r.err != nil {
@@ -172,11 +204,16 @@ func (r *Rewriter) Write(p []byte) (int, error) {
 
 // step handles the text at pos and the token behind it.
 func (r *Rewriter) step(pos int) int {
-	isText := r.scan.mode == inText
+	mode, from, stage := r.scan.mode, pos, r.stage
 	at, started := r.passText(r.chunk, pos)
 	r.work++
-	if isText && r.stage < inBody {
-		r.text(r.chunk[pos:at], pos, r.base+int64(pos))
+	if mode == inText && stage < inBody {
+		if r.text(r.chunk[pos:at], pos, r.base+int64(pos)); r.stage != stage {
+			from = r.start // the text in front of it is white space
+		}
+	}
+	if r.texts > 0 && !r.inRun {
+		r.beginRun(mode, from)
 	}
 	if !started {
 		return at
@@ -187,6 +224,9 @@ func (r *Rewriter) step(pos int) int {
 	}
 	end, out := r.candidate(r.chunk, at+1, -at)
 	if out == undecided {
+		if r.inRun {
+			r.holdRun(at)
+		}
 		r.flush(at)
 		r.held = append(r.held[:0], r.chunk[at:]...)
 		r.holding, r.heldAt = true, r.base+int64(at)
@@ -226,11 +266,16 @@ func (r *Rewriter) bail(why Reason) {
 	if r.bailed != NotBailed {
 		return
 	}
+	if r.inRun {
+		r.inRun = false
+		r.emit(r.run)
+	}
 	if !r.holding {
 		r.cut()
 	}
 	r.bailed = why
 	r.suppress = 0
+	r.texts = 0
 	if r.holding {
 		r.holding = false
 		r.emit(r.held)
@@ -244,6 +289,15 @@ func (r *Rewriter) handle(out outcome) {
 	if r.start >= 0 && len(r.token)+len(r.scan.attrs)*attrSize > int(r.limits.Memory) {
 		r.bail(BailedMemory)
 		return
+	}
+	if r.inRun {
+		if out == literal && r.literalText() {
+			r.holdToken()
+			return
+		}
+		if r.endRun(); r.bailed != NotBailed {
+			return
+		}
 	}
 	switch out {
 	case startTag:
@@ -270,6 +324,9 @@ func (r *Rewriter) Close() error {
 	}
 	r.closed = true
 	r.token, r.start, r.end, r.tokenDone = nil, -1, 0, true
+	if r.inRun {
+		r.endRun()
+	}
 	if r.bailed == NotBailed && r.err == nil {
 		r.mute = r.scan.mode != inText
 		r.holding = r.holding && r.suppress == 0
@@ -281,12 +338,18 @@ func (r *Rewriter) Close() error {
 		r.token, r.tokenDone = r.held, false
 		r.keepToken()
 	}
+	r.settle(true)
 	return r.err
 }
 
 // emit writes bytes, unless an outer edit takes them away.
 func (r *Rewriter) emit(b []byte) {
 	if len(b) == 0 || r.suppress > 0 || r.err != nil {
+		return
+	}
+	if r.keeps {
+		r.hold(b, &r.limits)
+		r.out += int64(len(b))
 		return
 	}
 	n, err := r.dst.Write(b)
@@ -306,10 +369,16 @@ func (r *Rewriter) insert(b []byte) {
 
 // flush writes, or drops, the chunk up to to.
 func (r *Rewriter) flush(to int) {
-	if to > r.flushed {
-		r.emit(r.chunk[r.flushed:to])
-		r.flushed = to
+	if to <= r.flushed {
+		return
 	}
+	if r.splice != nil && r.suppress == 0 {
+		r.splice.keep(r.flushed, to)
+		r.out += int64(to - r.flushed)
+	} else {
+		r.emit(r.chunk[r.flushed:to])
+	}
+	r.flushed = to
 }
 
 // cut flushes what stands before the token.

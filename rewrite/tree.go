@@ -76,6 +76,9 @@ func (t *tree) reset() {
 		t.unlink(&t.stack[len(t.stack)-1])
 		t.stack = t.stack[:len(t.stack)-1]
 	}
+	if len(t.stack) == 1 && t.stack[0].types != 0 {
+		t.types.drop(t.stack[0].types)
+	}
 	known := int(t.pages.base)
 	t.last = [2][]int32{t.last[0][:known], t.last[1][:known]}
 	t.stack = append(t.stack[:0], element{work: -1})
@@ -209,7 +212,7 @@ func (r *Rewriter) pop() {
 	r.work++
 	e := r.top()
 	r.unlink(e)
-	if e.work >= 0 {
+	if e.work >= 0 && r.record == nil {
 		r.applied = r.applied[:r.works[e.work].from]
 		r.works = r.works[:e.work]
 	}
@@ -220,9 +223,7 @@ func (r *Rewriter) pop() {
 func (r *Rewriter) popTo(at int) {
 	for len(r.stack) > at {
 		if e := r.top(); e.work >= 0 && e.flags&ended == 0 {
-			r.cut()
-			r.endContent(e)
-			r.endBehind(e)
+			r.endByOther(e)
 		}
 		r.pop()
 	}
@@ -244,18 +245,35 @@ func (r *Rewriter) endInPlace(at int, byTag bool) {
 	if e.flags&ended != 0 {
 		return
 	}
+	if r.record != nil && at < len(r.stack)-1 {
+		r.record.page.elements[e.work].flags |= crossed
+	}
 	if byTag {
 		r.endByTag(e)
 	} else if e.work >= 0 {
-		r.cut()
-		r.endContent(e)
-		r.endBehind(e)
+		r.endByOther(e)
 	}
 	r.last[e.space()][e.name] = e.prev
 	e.flags |= ended
 }
 
+// endByOther ends an element in front of the current token.
+func (r *Rewriter) endByOther(e *element) {
+	if r.record != nil {
+		r.record.end(r, e.work, false)
+		return
+	}
+	r.cut()
+	r.endContent(e)
+	r.endBehind(e)
+}
+
+// endByTag ends an element whose end tag is the current token.
 func (r *Rewriter) endByTag(e *element) {
+	if r.record != nil {
+		r.record.end(r, e.work, true)
+		return
+	}
 	if e.work < 0 {
 		if e.flags&hidden != 0 && r.suppress == 0 {
 			r.dropToken()
@@ -315,6 +333,9 @@ func (r *Rewriter) pushImplied(name tag) {
 	} else {
 		clear(r.seen.self)
 	}
+	if r.record != nil {
+		applied = r.record.open(r, &where)
+	}
 	if r.suppress > 0 {
 		where.flags |= hidden
 	}
@@ -331,6 +352,7 @@ type pageNames struct {
 	ends  []int32
 	slots []int32
 	lower []byte
+	exact bool // names differ by case
 }
 
 func (n *pageNames) reset() {
@@ -354,9 +376,10 @@ func (n *pageNames) find(name []byte, add bool) tag {
 	if len(n.ends) == 0 && !add {
 		return tagNone
 	}
-	n.lower = n.lower[:0]
-	for _, c := range name {
-		n.lower = append(n.lower, lowerByte(c))
+	if n.lower = append(n.lower[:0], name...); !n.exact {
+		for i, c := range n.lower {
+			n.lower[i] = lowerByte(c)
+		}
 	}
 	if 2*len(n.ends) >= len(n.slots) {
 		n.grow()
@@ -372,6 +395,21 @@ func (n *pageNames) find(name []byte, add bool) tag {
 	n.ends = append(n.ends, int32(len(n.arena)))
 	*slot = int32(len(n.ends))
 	return n.base + tag(len(n.ends)-1)
+}
+
+// get returns the number of a name as it is kept, -1 if it has none. Unlike find
+// it may be called by several at the same time.
+func (n *pageNames) get(name string) int32 {
+	if len(n.slots) == 0 {
+		return -1
+	}
+	mask := uint64(len(n.slots) - 1)
+	for i := maphash.String(n.seed, name) & mask; n.slots[i] != 0; i = (i + 1) & mask {
+		if string(n.name(n.slots[i]-1)) == name {
+			return n.slots[i] - 1
+		}
+	}
+	return -1
 }
 
 func (n *pageNames) slot(name []byte) *int32 {

@@ -175,6 +175,9 @@ func (r *Rewriter) countImplied(t tag) {
 	r.count(t, parent)
 	r.match(t, parent, false)
 	r.sibling(parent)
+	if r.record != nil {
+		r.record.ghost(r, t, parent)
+	}
 }
 
 // doctypeToken notes whether the page is in quirks mode, in which a table does

@@ -64,11 +64,14 @@ func (r *Rewriter) element(where *place) {
 		where.flags |= hidden
 	}
 	applied := int32(-1)
-	if matched {
+	switch {
+	case r.record != nil:
+		applied = r.record.open(r, where)
+	case matched:
 		applied = r.apply(where)
 	}
 	if where.leaf {
-		if applied >= 0 {
+		if applied >= 0 && r.record == nil {
 			r.endBehindWork(applied)
 			r.applied = r.applied[:r.works[applied].from]
 			r.works = r.works[:applied]
