@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -58,8 +57,7 @@ type Goals struct {
 
 type goal struct {
 	Goal
-	literal string         // a URL without wildcards
-	pattern *regexp.Regexp // else
+	path decision.Glob // the URL
 }
 
 // CompileGoals makes goals usable and reports everything that is wrong.
@@ -79,7 +77,7 @@ func CompileGoals(list []Goal) (*Goals, decision.Faults) {
 		faults.Under(at, one.validate())
 		compiled := goal{Goal: one}
 		if one.URL != "" && utf8.ValidString(one.URL) {
-			compiled.literal, compiled.pattern = compileGlob(one.URL)
+			compiled.path = decision.CompileGlob(one.URL, '/')
 			g.byURL = append(g.byURL, i)
 		} else {
 			g.byEvent[one.Event] = append(g.byEvent[one.Event], i)
@@ -121,41 +119,6 @@ func (g Goal) validate() decision.Faults {
 	return faults
 }
 
-// compileGlob returns the glob itself when it has no wildcards, else a pattern.
-func compileGlob(glob string) (literal string, pattern *regexp.Regexp) {
-	if !strings.Contains(glob, "*") {
-		return glob, nil
-	}
-	var b strings.Builder
-	b.WriteString(`^(?s:`)
-	for rest := glob; rest != ""; {
-		switch {
-		case strings.HasPrefix(rest, "**"):
-			b.WriteString(".*")
-			rest = strings.TrimLeft(rest, "*")
-		case rest[0] == '*':
-			b.WriteString("[^/]*")
-			rest = rest[1:]
-		default:
-			n := strings.IndexByte(rest, '*')
-			if n < 0 {
-				n = len(rest)
-			}
-			b.WriteString(regexp.QuoteMeta(rest[:n]))
-			rest = rest[n:]
-		}
-	}
-	b.WriteString(`)$`)
-	return "", regexp.MustCompile(b.String())
-}
-
-func (g *goal) matches(path string) bool {
-	if g.pattern == nil {
-		return g.literal == path
-	}
-	return g.pattern.MatchString(path)
-}
-
 // Names returns the names of the goals in the order of the configuration.
 func (g *Goals) Names() []string {
 	names := make([]string, len(g.goals))
@@ -183,7 +146,7 @@ func (g *Goals) Resolve(e *event.Event) {
 		}
 	case event.Page:
 		for _, i := range g.byURL {
-			if g.goals[i].matches(e.Path) {
+			if g.goals[i].path.Match(e.Path) {
 				g.goals[i].reach(e)
 			}
 		}

@@ -33,34 +33,6 @@ func checkWire(t *testing.T, wire string) {
 	}
 }
 
-func TestMatchGlob(t *testing.T) {
-	cases := []struct {
-		glob, path string
-		want       bool
-	}{
-		{"/", "/", true}, {"/", "/a", false},
-		{"/a/*", "/a/b", true}, {"/a/*", "/a/b/c", false}, {"/a/*", "/a/", true},
-		{"/a/**", "/a/b/c", true}, {"**", "/anything", true}, {"/**", "/", true},
-		{"/**/end", "/a/b/end", true}, {"/**/end", "/a/b/ending", false},
-		{"/*.html", "/x.html", true}, {"/*.html", "/a/x.html", false},
-		{"/**.html", "/a/x.html", true}, {"/a*b*c", "/aXbYc", true}, {"/a*b*c", "/aXbY", false},
-		{"/p/*/**/z", "/p/q/r/s/z", true}, {"/p/*/z", "/p/q/r/z", false},
-		{"/a/**/b*c", "/a/x/bd/y/bzc", true},
-	}
-	for _, c := range cases {
-		if got := matchGlob(c.glob, c.path); got != c.want {
-			t.Errorf("matchGlob(%q, %q) = %v", c.glob, c.path, got)
-		}
-	}
-	// No pattern makes it slow.
-	if matchGlob(strings.Repeat("*a", 50)+"b", strings.Repeat("a", 5000)) {
-		t.Error("matched")
-	}
-	if matchGlob(strings.Repeat("**a", 50)+"b", strings.Repeat("a/", 2500)) {
-		t.Error("matched")
-	}
-}
-
 func TestConfigFaults(t *testing.T) {
 	c := Config{
 		Listen: "here", MaxHeader: 1, MaxBody: -1, PageMemory: 1, HeaderTimeout: 1, MaxConnections: -1,

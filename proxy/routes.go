@@ -53,7 +53,7 @@ func (r *Route) Validate() decision.Faults {
 type route struct {
 	name        string
 	hosts       []string // lower case; ".example.com" for a wildcard
-	paths       []string
+	paths       decision.Globs
 	upstream    *upstream.Upstream
 	personalize bool
 }
@@ -69,7 +69,7 @@ func compileRoutes(routes []Route, upstreams map[string]*upstream.Upstream) ([]r
 		if up == nil && r.Upstream != "" {
 			faults.Add(at+".upstream", "there is no upstream %q", r.Upstream)
 		}
-		c := route{name: r.Name, paths: r.Paths, upstream: up, personalize: r.Personalize == nil || *r.Personalize}
+		c := route{name: r.Name, paths: decision.CompileGlobs(r.Paths, '/'), upstream: up, personalize: r.Personalize == nil || *r.Personalize}
 		setDefault(&c.name, r.Upstream)
 		for _, host := range r.Hosts {
 			c.hosts = append(c.hosts, strings.TrimPrefix(strings.ToLower(host), "*"))
@@ -83,7 +83,7 @@ func compileRoutes(routes []Route, upstreams map[string]*upstream.Upstream) ([]r
 }
 
 func (r *route) matches(host, path string) bool {
-	return matchesHost(r.hosts, host) && matchesPath(r.paths, path)
+	return matchesHost(r.hosts, host) && r.paths.Match(path)
 }
 
 func matchesHost(hosts []string, host string) bool {
@@ -93,52 +93,4 @@ func matchesHost(hosts []string, host string) bool {
 		}
 	}
 	return len(hosts) == 0
-}
-
-func matchesPath(globs []string, path string) bool {
-	for _, glob := range globs {
-		if matchGlob(glob, path) {
-			return true
-		}
-	}
-	return len(globs) == 0
-}
-
-// matchGlob matches "*" within a path segment and "**" across segments. It needs
-// at most len(glob) * len(path) steps.
-func matchGlob(glob, path string) bool {
-	// One place to fall back to for each kind of star: a "*" is exhausted at the
-	// next slash, then the last "**" takes over.
-	star, deep := -1, -1
-	starAt, deepAt := 0, 0
-	g, p := 0, 0
-	for {
-		switch {
-		case g < len(glob) && glob[g] == '*':
-			if g+1 < len(glob) && glob[g+1] == '*' {
-				g += 2
-				deep, deepAt, star = g, p, -1
-			} else {
-				g++
-				star, starAt = g, p
-			}
-			continue
-		case p == len(path) && g == len(glob):
-			return true
-		case p < len(path) && g < len(glob) && glob[g] == path[p]:
-			g++
-			p++
-			continue
-		}
-		if star >= 0 && starAt < len(path) && path[starAt] != '/' {
-			starAt++
-			g, p = star, starAt
-			continue
-		}
-		if deep < 0 || deepAt >= len(path) {
-			return false
-		}
-		deepAt++
-		g, p, star = deep, deepAt, -1
-	}
 }

@@ -1,59 +1,11 @@
 package plan
 
 import (
-	"regexp"
 	"strings"
 	"testing"
 
-	"pgregory.net/rapid"
-
 	"github.com/sedge-proxy/sedge/decision"
 )
-
-func TestGlob(t *testing.T) {
-	for _, c := range []struct {
-		pattern, s string
-		want       bool
-	}{
-		{"/", "/", true}, {"/", "/a", false}, {"/a", "/a/", false},
-		{"/*", "/a", true}, {"/*", "/", true}, {"/*", "/a/b", false},
-		{"/shop/**", "/shop/", true}, {"/shop/**", "/shop/a/b", true}, {"/shop/**", "/shop", false},
-		{"/**/sale", "/a/b/sale", true}, {"/**/sale", "/a/b/sales", false},
-		{"**", "", true}, {"**", "/any/thing", true}, {"/p/*/x*", "/p/1/x2", true}, {"/p/*/x*", "/p/1/2/x", false},
-		{"/*.html", "/a.b.html", true}, {"/**a*b", "/xa/yab", true},
-	} {
-		g := compileGlob(c.pattern, '/')
-		if got := g.match(c.s); got != c.want {
-			t.Errorf("%q matches %q: %t", c.pattern, c.s, got)
-		}
-	}
-}
-
-// TestGlobAgainstRegexp compares with the same pattern as a regular expression.
-func TestGlobAgainstRegexp(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		pattern := rapid.StringOfN(rapid.SampledFrom([]rune("ab/**")), 0, 10, -1).Draw(t, "pattern")
-		s := rapid.StringOfN(rapid.SampledFrom([]rune("ab/")), 0, 14, -1).Draw(t, "s")
-		var expr strings.Builder
-		for rest := pattern; rest != ""; {
-			switch {
-			case strings.HasPrefix(rest, "**"):
-				rest = strings.TrimLeft(rest, "*")
-				expr.WriteString(".*")
-			case rest[0] == '*':
-				rest = rest[1:]
-				expr.WriteString("[^/]*")
-			default:
-				expr.WriteString(regexp.QuoteMeta(rest[:1]))
-				rest = rest[1:]
-			}
-		}
-		g := compileGlob(pattern, '/')
-		if got, want := g.match(s), regexp.MustCompile("^(?:"+expr.String()+")$").MatchString(s); got != want {
-			t.Fatalf("%q matches %q: %t, want %t", pattern, s, got, want)
-		}
-	})
-}
 
 func TestCheckAction(t *testing.T) {
 	for _, c := range []struct {
@@ -114,20 +66,6 @@ func FuzzQueryValue(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw, name string) {
 		if got := queryValue(raw, name); len(got) > maxValue {
 			t.Errorf("%d bytes", len(got))
-		}
-	})
-}
-
-func FuzzGlob(f *testing.F) {
-	f.Add("/a/**/b*", "/a/x/y/bc")
-	f.Fuzz(func(t *testing.T, pattern, s string) {
-		if len(pattern) > maxGlob || len(s) > 4096 || strings.Count(pattern, "*") > 32 {
-			return
-		}
-		g := compileGlob(pattern, '/')
-		g.match(s)
-		if whole := compileGlob("**", '/'); !whole.match(s) {
-			t.Error("** does not match")
 		}
 	})
 }

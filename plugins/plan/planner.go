@@ -67,7 +67,7 @@ type Planner struct {
 // experience is an [Experience], compiled.
 type experience struct {
 	name, at             string // at: its place in the configuration
-	hosts, pages, except globs
+	hosts, pages, except decision.Globs
 	segments             []string // nil: everyone
 	experiment, arm      string
 	holdout              bool
@@ -130,7 +130,7 @@ func (p *Planner) add(b *Bound, at string, attributeNames []string, faults *deci
 	}
 	p.exps = append(p.exps, experience{
 		name: b.Name, at: at,
-		hosts: compileGlobs(b.Hosts, '.'), pages: compileGlobs(b.Pages, '/'), except: compileGlobs(b.Except, '/'),
+		hosts: decision.CompileGlobs(b.Hosts, '.'), pages: decision.CompileGlobs(b.Pages, '/'), except: decision.CompileGlobs(b.Except, '/'),
 		segments:   slices.Clone(b.Segments),
 		experiment: b.Experiment, arm: b.Arm, holdout: b.Holdout > 0,
 		caller: b.Caller, scope: b.Caller.Scope(),
@@ -171,9 +171,8 @@ func (p *Planner) Concerned(page *decision.Page) bool {
 }
 
 func (e *experience) names(page *decision.Page) bool {
-	return (e.pages == nil || e.pages.match(page.Path)) &&
-		(e.hosts == nil || e.hosts.match(page.Host)) &&
-		!e.except.match(page.Path)
+	return e.pages.Match(page.Path) && e.hosts.Match(page.Host) &&
+		(len(e.except) == 0 || !e.except.Match(page.Path))
 }
 
 func (e *experience) shownTo(segment string) bool {
