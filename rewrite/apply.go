@@ -22,6 +22,9 @@ type work struct {
 // be done with it later.
 func (r *Rewriter) apply(where *place) int32 {
 	in, out := r.inOffset(), r.outOffset()
+	if r.untouched {
+		out = in
+	}
 	w := work{from: int32(len(r.applied))}
 	if where.raw {
 		w.raw = where.name

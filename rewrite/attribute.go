@@ -217,7 +217,7 @@ func (r *Rewriter) attribute(name string) *attr {
 
 // readAttrs notes the current tag's attributes if the scan did not.
 func (r *Rewriter) readAttrs() {
-	if r.scan.record {
+	if r.scan.record && r.scan.wanted == nil {
 		return
 	}
 	nameStart := r.scan.nameStart

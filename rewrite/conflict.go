@@ -26,7 +26,12 @@ func (c *conflicts) reset() { c.found = c.found[:0] }
 
 // Conflicts returns which edits had no effect because of others, as far as was
 // seen: at most 32 pairs. It is valid until Release.
-func (r *Rewriter) Conflicts() []Conflict { return r.found }
+func (r *Rewriter) Conflicts() []Conflict {
+	if r.untouched {
+		return nil
+	}
+	return r.found
+}
 
 // Conflicts returns the pairs of edits that are in conflict wherever they match:
 // those with the same selector. What else meets on a page [Rewriter.Conflicts]

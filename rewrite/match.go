@@ -21,6 +21,10 @@ type seen struct {
 	names   []int32 // attribute numbers in the order found
 	self    []uint64
 	hits    []uint64 // edits matched
+	valueOf []uint32 // by attribute number: serial when value is known
+	value   [][]byte // by attribute number
+	values  []byte   // values with references resolved
+	parts   []int32  // see tryParts
 }
 
 func newSeen(p *Program) seen {
@@ -29,6 +33,8 @@ func newSeen(p *Program) seen {
 		attrAt:  make([]int32, len(p.attrs.names)),
 		classes: make([]uint32, len(p.classes.names)),
 		ids:     make([]uint32, len(p.ids.names)),
+		valueOf: make([]uint32, len(p.attrs.names)),
+		value:   make([][]byte, len(p.attrs.names)),
 		self:    make([]uint64, p.words),
 		hits:    make([]uint64, (len(p.edits)+63)/64),
 	}
@@ -40,8 +46,10 @@ func (s *seen) next() {
 		clear(s.attrs)
 		clear(s.classes)
 		clear(s.ids)
+		clear(s.valueOf)
 		s.serial = 1
 	}
+	s.values = s.values[:0]
 	s.list, s.names = s.list[:0], s.names[:0]
 }
 
@@ -58,20 +66,85 @@ func (r *Rewriter) match(t tag, parent int, hasTag bool) bool {
 	if hasTag && (int(t) < len(p.attrsOf) && p.attrsOf[t] || p.attrsAll) {
 		id = r.readNames()
 	}
-	hit := r.try(p.always, t, parent)
+	bound := r.anyBit(parent)
+	hit := r.tryList(&p.always, bound, t, parent)
 	if int(t) < len(p.byTag) {
-		hit = r.try(p.byTag[t], t, parent) || hit
+		hit = r.tryList(&p.byTag[t], bound, t, parent) || hit
 	}
 	if id >= 0 {
-		hit = r.try(p.byID[id], t, parent) || hit
+		hit = r.tryList(&p.byID[id], bound, t, parent) || hit
 	}
 	for _, class := range s.list {
-		hit = r.try(p.byClass[class], t, parent) || hit
+		hit = r.tryList(&p.byClass[class], bound, t, parent) || hit
 	}
 	for _, name := range s.names {
-		hit = r.try(p.byAttr[name], t, parent) || hit
+		hit = r.tryList(&p.byAttr[name], bound, t, parent) || hit
+		if g := p.byPart[name]; g != nil {
+			hit = r.tryParts(g, name, t, parent) || hit
+		}
 	}
 	return hit
+}
+
+// anyBit reports whether any step that others follow led to where an element with
+// this parent stands.
+func (r *Rewriter) anyBit(parent int) bool {
+	for _, set := range r.bits[parent*r.stride : (parent+1)*r.stride] {
+		if set != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *Rewriter) tryList(l *stepList, bound bool, t tag, parent int) (hit bool) {
+	if len(l.free) > 0 {
+		hit = r.try(l.free, t, parent)
+	}
+	if bound && len(l.bound) > 0 {
+		hit = r.try(l.bound, t, parent) || hit
+	}
+	return hit
+}
+
+// tryParts runs the steps that ask for a part of an attribute's value.
+func (r *Rewriter) tryParts(g *grams, name int32, t tag, parent int) (hit bool) {
+	r.seen.parts = r.seen.parts[:0]
+	value := r.attrValue(name)
+	r.work += int64(len(value) / 16)
+	g.each(value, func(bucket int32) {
+		for _, n := range r.seen.parts {
+			if n == bucket {
+				return
+			}
+		}
+		if len(r.seen.parts) < maxParts {
+			r.seen.parts = append(r.seen.parts, bucket)
+		}
+		hit = r.try(g.buckets[bucket], t, parent) || hit
+	})
+	return hit
+}
+
+// maxParts bounds how many lists of steps are remembered as tried on a value.
+const maxParts = 16
+
+// attrValue returns the value of one of the program's attributes that the current
+// element has. It is valid until the next element.
+func (r *Rewriter) attrValue(name int32) []byte {
+	s := &r.seen
+	if s.valueOf[name] == s.serial {
+		return s.value[name]
+	}
+	a := &r.scan.attrs[s.attrAt[name]]
+	raw := r.token[a.value:a.end]
+	if bytes.IndexByte(raw, '&') >= 0 || bytes.IndexByte(raw, '\r') >= 0 {
+		from := len(s.values)
+		s.values = appendUnescaped(s.values, raw)
+		raw = s.values[from:len(s.values):len(s.values)]
+	}
+	s.valueOf[name], s.value[name] = s.serial, raw
+	return raw
 }
 
 // readNames notes which of the program's attributes, classes and ids the current
@@ -164,7 +237,7 @@ func (r *Rewriter) holds(t *tests, name tag, parent int) bool {
 		if s.attrs[a.number] != s.serial {
 			return false
 		}
-		if a.op != 0 && !a.matches(r.value(&r.scan.attrs[s.attrAt[a.number]])) {
+		if a.op != 0 && !a.matches(r.attrValue(a.number)) {
 			return false
 		}
 	}

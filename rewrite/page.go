@@ -111,7 +111,7 @@ func (p *Page) Body() []byte { return p.body }
 var recordProgram = sync.OnceValue(func() *Program {
 	p := newProgram()
 	(&compiler{p: p}).finish()
-	p.attrsAll, p.types = true, true
+	p.attrsAll, p.types, p.wanted = true, true, nil
 	return p
 })
 

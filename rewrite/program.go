@@ -25,27 +25,40 @@ type Program struct {
 	// The steps of all selectors, each listed once, under the rarest thing that
 	// it asks for.
 	steps   []step
-	byTag   [][]int32
-	byID    [][]int32
-	byClass [][]int32
-	byAttr  [][]int32
-	always  []int32
+	byTag   []stepList
+	byID    []stepList
+	byClass []stepList
+	byAttr  []stepList
+	byPart  []*grams // by attribute; nil where no step asks for a part of its value
+	always  stepList
 
 	// What an element matched is kept for its children and later siblings as
 	// bits, one for each step that another one follows. A set takes words words.
 	words int
 	masks [4][]uint64 // of the bits that a descendant, child, next and later step asks for
 
-	siblings bool   // some step asks for siblings
-	types    bool   // some step counts siblings of one type
-	attrsAll bool   // attributes of any element are tested
-	attrsOf  []bool // attributes of this element are tested
+	siblings bool        // some step asks for siblings
+	types    bool        // some step counts siblings of one type
+	attrsAll bool        // attributes of any element are tested
+	wanted   *attrFilter // of these names; nil for all
+	attrsOf  []bool      // attributes of this element are tested
 	pool     sync.Pool
 
 	required  int   // required edits that are applied
 	mixed     bool  // there are edits of several experiences
 	slots     int   // attributes and classes that edits set
 	classSlot int32 // of the attribute class, -1 when no edit sets it
+}
+
+// stepList is a list of steps: those that follow no other step, and those that do.
+type stepList struct{ free, bound []int32 }
+
+func (l *stepList) add(n int32, st *step) {
+	if st.need < 0 {
+		l.free = append(l.free, n)
+	} else {
+		l.bound = append(l.bound, n)
+	}
 }
 
 // step is one compound selector with the steps that lead to it.
@@ -140,6 +153,7 @@ type compiler struct {
 	bits  int32
 
 	slots, experiences map[string]int32
+	parts              [][]int32 // by attribute: the steps that ask for a part of its value
 }
 
 func (c *compiler) edit(number int32, e *decision.PlannedEdit) error {
@@ -283,10 +297,16 @@ func (t *tests) usesAttrs() bool {
 // finish sorts the steps under what they ask for and lays out the bit sets.
 func (c *compiler) finish() {
 	p := c.p
-	p.byTag = make([][]int32, len(p.tags.names))
-	p.byID = make([][]int32, len(p.ids.names))
-	p.byClass = make([][]int32, len(p.classes.names))
-	p.byAttr = make([][]int32, len(p.attrs.names))
+	p.byTag = make([]stepList, len(p.tags.names))
+	p.byID = make([]stepList, len(p.ids.names))
+	p.byClass = make([]stepList, len(p.classes.names))
+	p.byAttr = make([]stepList, len(p.attrs.names))
+	p.byPart = make([]*grams, len(p.attrs.names))
+	c.parts = make([][]int32, len(p.attrs.names))
+	p.wanted = new(attrFilter)
+	for _, name := range p.attrs.names {
+		p.wanted.add(name)
+	}
 	p.attrsOf = make([]bool, len(p.tags.names))
 	p.words = int(c.bits+63) / 64
 	for i := range p.masks {
@@ -301,21 +321,31 @@ func (c *compiler) finish() {
 			p.siblings = p.siblings || kind >= kindNext
 		}
 	}
+	for attr, steps := range c.parts {
+		if len(steps) > 0 {
+			p.byPart[attr] = new(grams)
+			p.byPart[attr].layOut(p, steps)
+		}
+	}
 }
 
 func (c *compiler) index(n int32, t *tests) {
 	p := c.p
+	st := &p.steps[n]
+	part := t.gramTest()
 	switch {
 	case len(t.ids) > 0:
-		p.byID[t.ids[0]] = append(p.byID[t.ids[0]], n)
+		p.byID[t.ids[0]].add(n, st)
 	case len(t.classes) > 0:
-		p.byClass[t.classes[0]] = append(p.byClass[t.classes[0]], n)
+		p.byClass[t.classes[0]].add(n, st)
+	case part != nil:
+		c.parts[part.number] = append(c.parts[part.number], n)
 	case t.tag != tagNone:
-		p.byTag[t.tag] = append(p.byTag[t.tag], n)
+		p.byTag[t.tag].add(n, st)
 	case len(t.attrs) > 0:
-		p.byAttr[t.attrs[0].number] = append(p.byAttr[t.attrs[0].number], n)
+		p.byAttr[t.attrs[0].number].add(n, st)
 	default:
-		p.always = append(p.always, n)
+		p.always.add(n, st)
 	}
 	if !t.usesAttrs() {
 		return

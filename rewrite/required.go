@@ -5,15 +5,17 @@ package rewrite
 // written until then must not be more than four times that; both depend on the
 // page alone and not on its chunks.
 type holder struct {
-	keeps bool
-	needs int    // required edits that matched nothing so far
-	late  bool   // all matched, but too far into the page
-	came  []byte // the page as it came
-	wrote []byte // what was written of it
+	keeps     bool
+	needs     int    // required edits that matched nothing so far
+	late      bool   // all matched, but too far into the page
+	untouched bool   // the page goes out as it came
+	came      []byte // the page as it came
+	wrote     []byte // what was written of it
 }
 
 func (h *holder) reset(p *Program) {
 	h.needs, h.keeps, h.late = p.required, p.required > 0, false
+	h.untouched = false
 	h.came, h.wrote = h.came[:0], h.wrote[:0]
 }
 
@@ -51,19 +53,25 @@ func (r *Rewriter) settle(done bool) {
 		return
 	}
 	r.giveUp()
-	if len(r.came) > 0 && r.err == nil {
-		_, r.err = r.dst.Write(r.came)
-		r.out = int64(len(r.came))
-	}
+	r.out = 0
+	r.pass(r.came)
 }
 
-// giveUp forgets all edits: the page goes out as it came.
+// giveUp makes the page go out as it came. What matches is counted on, as it is for
+// visitors whose page was not to be edited.
 func (r *Rewriter) giveUp() {
-	r.keeps = false
-	r.bailed = BailedRequired
-	r.holding, r.inRun, r.texts, r.suppress = false, false, 0, 0
+	r.keeps, r.untouched = false, true
 	for i := range r.matches {
 		r.matches[i].FirstOut = r.matches[i].First
 	}
-	r.found = r.found[:0]
+}
+
+// pass writes bytes of a page that was given up.
+func (r *Rewriter) pass(b []byte) {
+	if len(b) == 0 || r.err != nil {
+		return
+	}
+	n, err := r.dst.Write(b)
+	r.out += int64(n)
+	r.err = err
 }

@@ -376,7 +376,7 @@ func TestBailsOut(t *testing.T) {
 		"inside removed": {"<p>a</p>1<em>2<p title='" + long + "'>3</em>4", "<p>aX</p>1<p title='" + long + "'>3</em>4", Limits{Memory: 200}, BailedMemory},
 	} {
 		t.Run(name, func(t *testing.T) {
-			program := compile(t, shortEdit(t, "append p: X"), shortEdit(t, "remove em"), shortEdit(t, "append [none]: X"))
+			program := compile(t, shortEdit(t, "append p: X"), shortEdit(t, "remove em"), shortEdit(t, "append [a=none]: X"))
 			c.limits.Encoding = EncodingUTF8
 			for chunking, size := range chunkings(3) {
 				got := rewrite(t, program, c.page, c.limits, size)

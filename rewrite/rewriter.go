@@ -49,7 +49,7 @@ const (
 	BailedDepth     Reason = "depth"     // elements nested deeper than Limits.Depth
 	BailedAmbiguous Reason = "ambiguous" // browsers differ in what the page means
 	BailedEncoding  Reason = "encoding"  // a character set that cannot be edited
-	BailedRequired  Reason = "required"  // a required edit matched nothing, or not within Limits.Memory: the whole page is unchanged
+	BailedRequired  Reason = "required"  // a required edit matched nothing, or not within Limits.Memory: the whole page is unchanged, but matched on
 )
 
 // errClosed is returned by Write after Close.
@@ -148,8 +148,9 @@ func (r *Rewriter) reset(dst io.Writer, limits Limits) {
 // Release gives the rewriter back to its program. It must not be used afterwards.
 func (r *Rewriter) Release() {
 	r.dst, r.chunk, r.token = nil, nil, nil
+	clear(r.seen.value)
 	if cap(r.held) > keptMemory || cap(r.edited[0]) > keptMemory || cap(r.edited[1]) > keptMemory ||
-		cap(r.scratch) > keptMemory || cap(r.coded) > keptMemory || cap(r.scan.attrs)*attrSize > keptMemory || r.tree.large() || r.texter.large() || r.holder.large() || r.finder.large() {
+		cap(r.scratch) > keptMemory || cap(r.seen.values) > keptMemory || cap(r.coded) > keptMemory || cap(r.scan.attrs)*attrSize > keptMemory || r.tree.large() || r.texter.large() || r.holder.large() || r.finder.large() {
 		return
 	}
 	r.program.pool.Put(r)
@@ -161,7 +162,12 @@ func (r *Rewriter) Matches() []Match { return r.matches }
 
 // Bailed says why the rest of the page passed through unchanged; it is
 // [NotBailed] when it did not.
-func (r *Rewriter) Bailed() Reason { return r.bailed }
+func (r *Rewriter) Bailed() Reason {
+	if r.untouched {
+		return BailedRequired
+	}
+	return r.bailed
+}
 
 // Written returns the number of bytes written so far.
 func (r *Rewriter) Written() int64 { return r.out }
@@ -178,8 +184,11 @@ func (r *Rewriter) Write(p []byte) (int, error) {
 		return 0, nil
 	}
 	r.chunk, r.flushed = p, 0
-	if r.keeps {
+	switch {
+	case r.keeps:
 		r.came = append(r.came, p...)
+	case r.untouched:
+		r.pass(p)
 	}
 	r.byteOrderMark()
 	pos := 0
@@ -344,7 +353,7 @@ func (r *Rewriter) Close() error {
 
 // emit writes bytes, unless an outer edit takes them away.
 func (r *Rewriter) emit(b []byte) {
-	if len(b) == 0 || r.suppress > 0 || r.err != nil {
+	if len(b) == 0 || r.suppress > 0 || r.err != nil || r.untouched {
 		return
 	}
 	if r.keeps {

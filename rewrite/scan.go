@@ -207,6 +207,12 @@ func (r *Rewriter) candidate(data []byte, i, off int) (int, outcome) {
 			case isLetter(c):
 				s.kind = kindTag
 				s.begin(off+i, r.program.attrsAll)
+				s.wanted = r.program.wanted
+				if end, ok := s.whole(data, i, off); ok {
+					return end, startTag
+				}
+				s.begin(off+i, r.program.attrsAll)
+				s.wanted = r.program.wanted
 			case c == '/':
 				s.kind = kindEndOpen
 				i++
@@ -223,6 +229,10 @@ func (r *Rewriter) candidate(data []byte, i, off int) (int, outcome) {
 			switch {
 			case isLetter(c):
 				s.kind = kindEndTag
+				s.begin(off+i, false)
+				if end, ok := s.whole(data, i, off); ok {
+					return end, endTag
+				}
 				s.begin(off+i, false)
 				continue
 			case c == '>':

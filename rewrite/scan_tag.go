@@ -36,25 +36,109 @@ func (a *attr) after() int32 {
 // tagScanner finds the end of a tag and where its attributes are.
 type tagScanner struct {
 	at          tagState
-	record      bool // note the attributes
+	record      bool        // note the attributes
+	wanted      *attrFilter // of them only these; nil for all
 	selfClosing bool
 	nameStart   int
 	nameEnd     int
 	attrs       []attr
 	maxAttrs    int // beyond this many, attributes are not noted
 	cur         attr
+	first       byte // of cur's name
+	keep        bool // cur may be wanted
 }
 
 func (s *tagScanner) begin(nameStart int, record bool) {
-	s.at, s.record, s.selfClosing = tagInName, record, false
+	s.at, s.record, s.wanted, s.selfClosing = tagInName, record, nil, false
 	s.nameStart, s.nameEnd = nameStart, 0
 	s.attrs = s.attrs[:0]
 }
 
 func (s *tagScanner) push() {
-	if s.record && len(s.attrs) <= s.maxAttrs {
+	if s.record && len(s.attrs) <= s.maxAttrs && (s.wanted == nil || s.keep) {
 		s.attrs = append(s.attrs, s.cur)
 	}
+}
+
+// attrFilter tells by its first byte and length that a name is none of those asked
+// for. It holds a bit for each length by the first byte's last five bits.
+type attrFilter [32]uint64
+
+func (f *attrFilter) add(name string) { f[name[0]&31] |= 1 << min(len(name), 63) }
+
+func (f *attrFilter) has(first byte, length int) bool { return f[first&31]&(1<<min(length, 63)) != 0 }
+
+// whole goes over a tag that stands in data to its end, as run does, but without
+// keeping a state. It reports false if the tag does not end in data.
+func (s *tagScanner) whole(data []byte, i, off int) (int, bool) {
+	for i < len(data) && (tagBytes[data[i]] == plainByte || data[i] == '=') {
+		i++
+	}
+	s.nameEnd = off + i
+	for i < len(data) {
+		switch tagBytes[data[i]] {
+		case spaceByte:
+			i++
+			continue
+		case closeByte:
+			return i + 1, true
+		case slashByte:
+			if i++; i < len(data) && data[i] == '>' {
+				s.selfClosing = true
+				return i + 1, true
+			}
+			continue
+		}
+		start := i
+		for i++; i < len(data) && tagBytes[data[i]] == plainByte; i++ {
+		}
+		end := i
+		for i < len(data) && tagBytes[data[i]] == spaceByte {
+			i++
+		}
+		if i == len(data) {
+			break
+		}
+		keep := s.record && (s.wanted == nil || s.wanted.has(data[start], end-start)) && len(s.attrs) <= s.maxAttrs
+		if data[i] != '=' {
+			if keep {
+				s.attrs = append(s.attrs, attr{int32(off + start), int32(off + end), int32(off + end), int32(off + end), 0, false})
+			}
+			continue
+		}
+		i++
+		value := i
+		for i < len(data) && tagBytes[data[i]] == spaceByte {
+			i++
+		}
+		if i == len(data) {
+			break
+		}
+		quote, after := data[i], 0
+		switch quote {
+		case '"', '\'':
+			i++
+			n := bytes.IndexByte(data[i:], quote)
+			if n < 0 {
+				return 0, false
+			}
+			value = i
+			i += n
+			after = i + 1
+		case '>':
+			quote, i, after = 0, value, i
+		default:
+			quote, value = 0, i
+			for i++; i < len(data) && data[i] != '>' && !isSpace(data[i]); i++ {
+			}
+			after = i
+		}
+		if keep {
+			s.attrs = append(s.attrs, attr{int32(off + start), int32(off + end), int32(off + value), int32(off + i), quote, true})
+		}
+		i = after
+	}
+	return 0, false
 }
 
 // The classes of bytes in a tag.
@@ -101,7 +185,7 @@ func (s *tagScanner) run(data []byte, i, off int) (int, bool) {
 			case closeByte:
 				return i + 1, true
 			default: // a "=" here is part of the name
-				s.cur = attr{name: int32(off + i)}
+				s.cur, s.first = attr{name: int32(off + i)}, data[i]
 				s.at = tagInAttr
 				i++
 			}
@@ -114,6 +198,7 @@ func (s *tagScanner) run(data []byte, i, off int) (int, bool) {
 			}
 			at := int32(off + i)
 			s.cur.nameEnd, s.cur.value, s.cur.end = at, at, at
+			s.keep = s.wanted == nil || s.wanted.has(s.first, int(at-s.cur.name))
 			s.at = tagAfterAttr
 		case tagAfterAttr:
 			switch tagBytes[data[i]] {

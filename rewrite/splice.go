@@ -126,12 +126,12 @@ func (p *Page) Splice(program *Program) *Splice {
 	r.endsBefore(p, math.MaxInt32)
 	if r.needs > 0 || r.late {
 		r.giveUp()
-		s.pieces, s.size, r.flushed, r.finder.closing = nil, 0, 0, false
+		s.pieces, s.size, r.flushed, r.suppress, r.finder.closing = nil, 0, 0, 0, false
 	}
 	r.finishSplice(p)
-	s.found = slices.Clone(r.found)
+	s.found = slices.Clone(r.Conflicts())
 	s.matches = slices.Clone(r.matches)
-	s.bailed = r.bailed
+	s.bailed = r.Bailed()
 	if r.err != nil {
 		return nil
 	}

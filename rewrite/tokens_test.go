@@ -18,7 +18,7 @@ import (
 func tokensOf(page string, m mode, raw string, chunk int) []string {
 	p := newProgram()
 	(&compiler{p: p}).finish()
-	p.attrsAll = true
+	p.attrsAll, p.wanted = true, nil
 	r := p.NewRewriter(io.Discard, Limits{Memory: 1 << 30})
 	r.scan.mode, r.scan.raw = m, raw
 	if m == inScript {
