@@ -56,11 +56,11 @@ func build(name string, args ...string) (string, error) {
 	return path, nil
 }
 
-// rounds is how often a test that repeats something does so: n times, and fifty
-// times as often under SEDGE_SOAK=1.
-func rounds(n int) int {
+// rounds is how often a test that repeats something does so: n times, and soak
+// times under SEDGE_SOAK=1.
+func rounds(n, soak int) int {
 	if os.Getenv("SEDGE_SOAK") == "1" {
-		return 50 * n
+		return soak
 	}
 	return n
 }

@@ -91,7 +91,7 @@ func TestKilledPluginsCostNoPage(t *testing.T) {
 
 	headline := "The autumn sale is on"
 	l := startLoad(t, n, 4, origin)
-	for round := range rounds(3) {
+	for round := range rounds(3, 20) { // each time the pause before a restart grows, up to 30 s
 		before := n.children()
 		for _, pid := range before {
 			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {

@@ -86,7 +86,7 @@ func TestKilledNodeLosesAndDoublesNothing(t *testing.T) {
 		c.page("/")
 		senders[i] = &sender{client: c, name: fmt.Sprintf("visitor-%d", i)}
 	}
-	for round := range rounds(3) {
+	for round := range rounds(3, 100) {
 		var group sync.WaitGroup
 		enough := make(chan struct{}, len(senders))
 		for _, s := range senders {
