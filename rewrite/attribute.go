@@ -18,8 +18,7 @@ func (r *Rewriter) editTag(edits []int32) {
 		r.edited[changed%2] = tag
 		changed++
 		r.token = tag
-		r.scan.begin(r.scan.nameStart, true)
-		r.scan.run(tag, r.scan.nameStart, 0)
+		r.scanAttrs(nil)
 	}
 	tag := r.token
 	r.token = original
@@ -215,12 +214,24 @@ func (r *Rewriter) attribute(name string) *attr {
 	return nil
 }
 
-// readAttrs notes the current tag's attributes if the scan did not.
+// readAttrs notes all attributes of the current tag if the scan did not.
 func (r *Rewriter) readAttrs() {
-	if r.scan.record && r.scan.wanted == nil {
-		return
+	if !r.scan.record || r.scan.wanted != nil {
+		r.scanAttrs(nil)
 	}
+}
+
+// readWanted notes the attributes of the current tag that selectors ask for if the
+// scan did not.
+func (r *Rewriter) readWanted() {
+	if !r.scan.record {
+		r.scanAttrs(r.program.wanted)
+	}
+}
+
+func (r *Rewriter) scanAttrs(wanted *attrFilter) {
 	nameStart := r.scan.nameStart
 	r.scan.begin(nameStart, true)
-	r.scan.run(r.token, nameStart, 0)
+	r.scan.wanted = wanted
+	r.scan.whole(r.token, nameStart, 0)
 }

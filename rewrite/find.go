@@ -141,8 +141,8 @@ func (f *finder) holds(r *Rewriter, p *Page, st *step, n int32) bool {
 		f.tag = e.name
 		if e.flags&withoutTag == 0 {
 			r.token = p.body[e.start:e.tagEnd]
-			r.scan.begin(1, true)
-			r.scan.run(r.token, 1, 0)
+			r.scan.nameStart = 1
+			r.scanAttrs(r.program.wanted)
 			r.readNames()
 			if f.tag == tagNone { // -1 if the program does not know it either
 				f.tag = tag(r.program.tags.find(r.token[1:r.scan.nameEnd]))

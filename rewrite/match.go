@@ -59,8 +59,11 @@ func (s *seen) next() {
 // for.
 func (r *Rewriter) match(t tag, parent int, hasTag bool) bool {
 	p, s := r.program, &r.seen
-	s.next()
 	clear(s.self)
+	if (!hasTag || len(r.scan.attrs) == 0) && p.always.empty() && (int(t) >= len(p.byTag) || p.byTag[t].empty()) {
+		return false // nothing asks for it
+	}
+	s.next()
 	clear(s.hits)
 	id := int32(-1)
 	if hasTag && (int(t) < len(p.attrsOf) && p.attrsOf[t] || p.attrsAll) {

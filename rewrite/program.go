@@ -53,6 +53,8 @@ type Program struct {
 // stepList is a list of steps: those that follow no other step, and those that do.
 type stepList struct{ free, bound []int32 }
 
+func (l *stepList) empty() bool { return len(l.free)+len(l.bound) == 0 }
+
 func (l *stepList) add(n int32, st *step) {
 	if st.need < 0 {
 		l.free = append(l.free, n)

@@ -227,7 +227,7 @@ func (r *Rewriter) step(pos int) int {
 	if !started {
 		return at
 	}
-	r.scan.kind = kindOpen
+	r.scan.kind, r.scan.attrs = kindOpen, r.scan.attrs[:0] // they would count as held
 	if r.scan.mode != inText {
 		r.scan.kind = kindRawOpen
 	}

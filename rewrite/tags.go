@@ -287,5 +287,15 @@ func (t tag) is(wanted trait) bool {
 	return t < knownTags && tagInfos[t].traits&wanted != 0
 }
 
+// endsPlainly reports whether the end tag of t ends the innermost element, if that
+// is one of t in the body, whatever else is open.
+func (t tag) endsPlainly() bool {
+	switch t {
+	case tagNone, tagForm, tagHead, tagBody, tagHTML, tagFrameset:
+		return false
+	}
+	return t < knownTags && tagInfos[t].traits&(isVoid|isBarrier|isTablePart|isRaw) == 0
+}
+
 // isHeading reports whether t is one of h1 to h6.
 func (t tag) isHeading() bool { return t >= tagH1 && t <= tagH6 }

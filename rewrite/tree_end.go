@@ -4,6 +4,12 @@ package rewrite
 // standard says it closes, and those inside it, or none.
 func (r *Rewriter) endTag() {
 	name := r.token[r.scan.nameStart:r.scan.nameEnd]
+	if e := r.top(); r.stage == inBody && r.scan.mode == inText && e.flags&(foreign|ended) == 0 &&
+		e.name.endsPlainly() && foldEqual(name, tagInfos[e.name].name) {
+		r.endByTag(e)
+		r.pop()
+		return
+	}
 	t := tag(r.program.tags.find(name))
 	if t < 0 {
 		t = r.pages.find(name, false)

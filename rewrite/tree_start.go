@@ -30,7 +30,7 @@ func (r *Rewriter) startTag() {
 		return
 	}
 	if p := r.program; int(t) < len(p.attrsOf) && p.attrsOf[t] {
-		r.readAttrs()
+		r.readWanted()
 		if len(r.token)+len(r.scan.attrs)*attrSize > int(r.limits.Memory) {
 			r.bail(BailedMemory)
 			return
