@@ -71,7 +71,7 @@ func (f *attrFilter) has(first byte, length int) bool { return f[first&31]&(1<<m
 // whole goes over a tag that stands in data to its end, as run does, but without
 // keeping a state. It reports false if the tag does not end in data.
 func (s *tagScanner) whole(data []byte, i, off int) (int, bool) {
-	for i < len(data) && (tagBytes[data[i]] == plainByte || data[i] == '=') {
+	for i < len(data) && tagBytes[data[i]] <= equalsByte {
 		i++
 	}
 	s.nameEnd = off + i
@@ -143,11 +143,11 @@ func (s *tagScanner) whole(data []byte, i, off int) (int, bool) {
 
 // The classes of bytes in a tag.
 const (
-	plainByte byte = iota
+	plainByte  byte = iota
+	equalsByte      // plain in an element's name
 	spaceByte
 	slashByte
 	closeByte
-	equalsByte
 )
 
 var tagBytes = [256]byte{
@@ -162,7 +162,7 @@ func (s *tagScanner) run(data []byte, i, off int) (int, bool) {
 	for i < len(data) {
 		switch s.at {
 		case tagInName:
-			for i < len(data) && (tagBytes[data[i]] == plainByte || data[i] == '=') {
+			for i < len(data) && tagBytes[data[i]] <= equalsByte {
 				i++
 			}
 			if i < len(data) {

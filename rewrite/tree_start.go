@@ -124,9 +124,9 @@ func (r *Rewriter) place(t tag) place {
 	return r.htmlPlace(t)
 }
 
-func (r *Rewriter) htmlPlace(t tag) place {
+func (r *Rewriter) htmlPlace(t tag) (p place) {
 	traits := tagInfos[t].traits
-	p := place{leaf: traits&isVoid != 0, raw: traits&isRaw != 0}
+	p.leaf, p.raw = traits&isVoid != 0, traits&isRaw != 0
 	if p.raw && r.ambiguous(t) {
 		r.bail(BailedAmbiguous)
 		return p
