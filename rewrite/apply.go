@@ -89,7 +89,7 @@ func (r *Rewriter) writeStart(w *work, where *place, tagEdits bool) {
 	edits := r.applied[w.from:w.to]
 	for _, n := range edits {
 		if e := &r.program.edits[n]; e.op == decision.OpBefore {
-			r.insert(e.content(r, tagNone))
+			r.insertContent(e, tagNone)
 		}
 	}
 	switch {
@@ -133,7 +133,7 @@ func (r *Rewriter) hides(edits []int32) (by int32) {
 func (r *Rewriter) insertReplacement(edits []int32) {
 	for i := len(edits) - 1; i >= 0; i-- {
 		if e := &r.program.edits[edits[i]]; e.op == decision.OpReplace {
-			r.insert(e.content(r, tagNone))
+			r.insertContent(e, tagNone)
 			return
 		}
 	}
@@ -145,11 +145,11 @@ func (r *Rewriter) insertFirst(w *work, edits []int32) {
 	inner := lastInner(&r.program.edits, edits)
 	for i := len(edits) - 1; i > inner; i-- {
 		if e := &r.program.edits[edits[i]]; e.op == decision.OpPrepend {
-			r.insert(e.content(r, w.raw))
+			r.insertContent(e, w.raw)
 		}
 	}
 	if inner >= 0 {
-		r.insert(r.program.edits[edits[inner]].content(r, w.raw))
+		r.insertContent(&r.program.edits[edits[inner]], w.raw)
 	}
 }
 
@@ -179,7 +179,7 @@ func (r *Rewriter) endContent(e *element) {
 	edits := r.applied[w.from:w.to]
 	for _, n := range edits[lastInner(&r.program.edits, edits)+1:] {
 		if ed := &r.program.edits[n]; ed.op == decision.OpAppend {
-			r.insert(ed.content(r, w.raw))
+			r.insertContent(ed, w.raw)
 		}
 	}
 }
@@ -192,7 +192,7 @@ func (r *Rewriter) endBehindWork(n int32) {
 	edits := r.applied[w.from:w.to]
 	for i := len(edits) - 1; i >= 0; i-- {
 		if e := &r.program.edits[edits[i]]; e.op == decision.OpAfter {
-			r.insert(e.content(r, tagNone))
+			r.insertContent(e, tagNone)
 		}
 	}
 }
@@ -214,6 +214,7 @@ type edit struct {
 	selector   string
 
 	replace *replacement // of replace_text; nil for other ops
+	filled  *slotted     // content with slots; nil when it has none
 }
 
 func compileEdit(e *decision.PlannedEdit) edit {

@@ -11,7 +11,9 @@ func (r *Rewriter) editTag(edits []int32) {
 		if len(r.scan.attrs) > r.scan.maxAttrs {
 			break // more attributes than may be noted
 		}
-		tag, ok := r.changed(&r.program.edits[n], r.edited[changed%2][:0])
+		e := &r.program.edits[n]
+		tag, ok := r.changed(e, r.edited[changed%2][:0])
+		r.noteAttribute(n, e, ok)
 		if !ok {
 			continue
 		}
@@ -21,12 +23,14 @@ func (r *Rewriter) editTag(edits []int32) {
 		r.scanAttrs(nil)
 	}
 	tag := r.token
+	r.findFilled()
 	r.token = original
 	if changed == 0 {
 		r.keepToken()
 		return
 	}
 	r.dropToken()
+	r.fillFilled()
 	r.emit(tag)
 }
 
@@ -35,6 +39,9 @@ func (r *Rewriter) editTag(edits []int32) {
 func (r *Rewriter) changed(e *edit, dst []byte) ([]byte, bool) {
 	switch e.op {
 	case decision.OpSetAttribute:
+		if e.filled != nil {
+			return r.setFilled(dst, e)
+		}
 		return r.setAttribute(dst, e.name, e.value)
 	case decision.OpRemoveAttribute:
 		return r.removeAttribute(dst, e.name)
@@ -72,6 +79,15 @@ func (r *Rewriter) setAttribute(dst []byte, name, value string) ([]byte, bool) {
 
 // newAttribute adds an attribute behind the last one.
 func (r *Rewriter) newAttribute(dst []byte, name, value string) []byte {
+	dst, rest := r.attributeSpot(dst)
+	dst = append(append(dst, ' '), name...)
+	dst = append(r.appendValue(append(dst, '=', '"'), value, '"'), '"')
+	return append(dst, rest...)
+}
+
+// attributeSpot appends the current tag up to behind its last attribute, and
+// returns the rest.
+func (r *Rewriter) attributeSpot(dst []byte) (_, rest []byte) {
 	at, missing := int32(r.scan.nameEnd), false
 	if n := len(r.scan.attrs); n > 0 {
 		last := &r.scan.attrs[n-1]
@@ -82,9 +98,7 @@ func (r *Rewriter) newAttribute(dst []byte, name, value string) []byte {
 	if missing { // it would take what follows for its value
 		dst = append(dst, '"', '"')
 	}
-	dst = append(append(dst, ' '), name...)
-	dst = append(r.appendValue(append(dst, '=', '"'), value, '"'), '"')
-	return append(dst, r.token[at:]...)
+	return dst, r.token[at:]
 }
 
 // removeAttribute removes all attributes of a name: of several, the second would

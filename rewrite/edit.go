@@ -36,10 +36,26 @@ func Check(e decision.Edit) error {
 	if _, err := parseSelector(e.Select); err != nil {
 		return err
 	}
-	return checkFields(e)
+	_, _, err := checkFields(e)
+	return err
 }
 
-func checkFields(e decision.Edit) error {
+// checkFields checks all fields but the selector. It returns the edit with
+// something harmless in the place of its slots, and what these compile to.
+func checkFields(e decision.Edit) (decision.Edit, *slotted, error) {
+	for _, f := range [...][2]string{{"text", e.Text}, {"html", e.HTML}, {"value", e.Value}} {
+		if err := checkText(f[0], f[1]); err != nil {
+			return e, nil, err
+		}
+	}
+	sample, slots, err := compileSlots(e)
+	if err == nil {
+		err = checkSample(sample)
+	}
+	return sample, slots, err
+}
+
+func checkSample(e decision.Edit) error {
 	if e.Op == decision.OpReplaceText {
 		return checkReplacement(e)
 	}

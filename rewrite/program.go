@@ -43,6 +43,7 @@ type Program struct {
 	wanted   *attrFilter // of these names; nil for all
 	attrsOf  []bool      // attributes of this element are tested
 	pool     sync.Pool
+	fills    []Slot // what visitors' values are wanted for
 
 	required  int   // required edits that are applied
 	mixed     bool  // there are edits of several experiences
@@ -163,7 +164,8 @@ func (c *compiler) edit(number int32, e *decision.PlannedEdit) error {
 	if err != nil {
 		return err
 	}
-	if err := checkFields(e.Edit); err != nil {
+	sample, slots, err := checkFields(e.Edit)
+	if err != nil {
 		return err
 	}
 	for _, parts := range list {
@@ -179,7 +181,11 @@ func (c *compiler) edit(number int32, e *decision.PlannedEdit) error {
 			target.edits = append(target.edits, number)
 		}
 	}
-	out := compileEdit(e)
+	resolved := *e
+	resolved.Edit = sample
+	out := compileEdit(&resolved)
+	out.filled = slots
+	c.numberSlots(slots)
 	c.number(&out, e.Experience)
 	c.p.edits = append(c.p.edits, out)
 	return nil

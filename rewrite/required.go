@@ -61,6 +61,7 @@ func (r *Rewriter) settle(done bool) {
 // visitors whose page was not to be edited.
 func (r *Rewriter) giveUp() {
 	r.keeps, r.untouched = false, true
+	r.fills = r.fills[:0]
 	for i := range r.matches {
 		r.matches[i].FirstOut = r.matches[i].First
 	}

@@ -27,6 +27,10 @@ type Limits struct {
 	// Encoding is the page's character set; see [EncodingOf]. The zero value
 	// makes the rewriter look for it in the page.
 	Encoding Encoding
+
+	// Values are a visitor's values for the slots of the program, in the order of
+	// [Program.Slots]. Where one is missing or empty the slot's fallback stands.
+	Values []string
 }
 
 const (
@@ -93,6 +97,7 @@ type Rewriter struct {
 	texter
 	holder
 	conflicts
+	filler
 	record  *pageBuilder // takes down what is found; nil but for CompilePage
 	finder  finder
 	splice  *Splice   // takes what is written; nil but for Page.Splice
@@ -134,6 +139,7 @@ func (r *Rewriter) reset(dst io.Writer, limits Limits) {
 	r.works, r.applied = r.works[:0], r.applied[:0]
 	r.texter.reset()
 	r.conflicts.reset()
+	r.filler.reset()
 	r.holder.reset(r.program)
 	for i := range r.matches {
 		r.matches[i] = Match{First: -1, FirstOut: -1}
@@ -148,6 +154,7 @@ func (r *Rewriter) reset(dst io.Writer, limits Limits) {
 // Release gives the rewriter back to its program. It must not be used afterwards.
 func (r *Rewriter) Release() {
 	r.dst, r.chunk, r.token = nil, nil, nil
+	r.limits.Values = nil // they are one visitor's
 	clear(r.seen.value)
 	if cap(r.held) > keptMemory || cap(r.edited[0]) > keptMemory || cap(r.edited[1]) > keptMemory ||
 		cap(r.scratch) > keptMemory || cap(r.seen.values) > keptMemory || cap(r.coded) > keptMemory || cap(r.scan.attrs)*attrSize > keptMemory || r.tree.large() || r.texter.large() || r.holder.large() || r.finder.large() {

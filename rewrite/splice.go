@@ -97,8 +97,12 @@ func (s *Splice) add(p spliced) {
 
 // Splice finds what a program's edits match in the page and returns the edited
 // page; it is what a rewriter of the program with the page's limits would write. It
-// returns nil when the edits match so much that a rewriter needs less memory.
+// returns nil when the edits match so much that a rewriter needs less memory, and
+// for a program with slots, whose pages are not for everybody.
 func (p *Page) Splice(program *Program) *Splice {
+	if len(program.fills) > 0 {
+		return nil
+	}
 	r := program.pool.Get().(*Rewriter)
 	s := &Splice{page: p}
 	r.reset(s, p.limits)
