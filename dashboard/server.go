@@ -45,6 +45,7 @@ type Server struct {
 	node     Node
 	logger   *slog.Logger
 	draining atomic.Bool
+	address  net.Addr // of the admin listener
 	servers  []*http.Server
 	done     chan error
 }
@@ -56,19 +57,21 @@ func New(config Config, token string, node Node, logger *slog.Logger) *Server {
 
 // Listen opens the listeners and serves until Shutdown.
 func (s *Server) Listen() error {
-	if err := s.serve(s.config.Listen, s.adminRoutes()); err != nil {
+	var err error
+	if s.address, err = s.serve(s.config.Listen, s.adminRoutes()); err != nil || s.config.StatusListen == "" {
 		return err
 	}
-	if s.config.StatusListen == "" {
-		return nil
-	}
-	return s.serve(s.config.StatusListen, s.statusRoutes())
+	_, err = s.serve(s.config.StatusListen, s.statusRoutes())
+	return err
 }
 
-func (s *Server) serve(address string, handler http.Handler) error {
+// Addr is the address of the admin listener, once it is open.
+func (s *Server) Addr() net.Addr { return s.address }
+
+func (s *Server) serve(address string, handler http.Handler) (net.Addr, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
-		return fmt.Errorf("open the admin listener: %w", err)
+		return nil, fmt.Errorf("open the admin listener: %w", err)
 	}
 	server := &http.Server{
 		Handler:           s.recovered(handler),
@@ -85,7 +88,7 @@ func (s *Server) serve(address string, handler http.Handler) error {
 			s.done <- err
 		}
 	}()
-	return nil
+	return listener.Addr(), nil
 }
 
 // Failed delivers the error of a listener that ended by itself.

@@ -15,7 +15,8 @@ import (
 // siteURL is where visitors reach the node from this machine.
 func (n *node) siteURL() string { return baseURL(reachable(n.address)) }
 
-func (n *node) adminURL() string { return baseURL(n.current.Load().cfg.Admin.Listen) }
+// adminURL is where the admin listener is reached from this machine.
+func (n *node) adminURL() string { return baseURL(reachable(n.admin.Addr())) }
 
 // reachable writes the address of a listener that is open to all as one that can
 // be called.

@@ -283,11 +283,8 @@ func (m *merger) finishDigest() {
 	var b []byte
 	for i := range m.plan.Edits {
 		e := &m.plan.Edits[i]
-		b = append(b[:0], 'e', 0)
-		if e.Apply {
-			b[1] = 1
-		}
-		for _, s := range [...]string{e.Select, string(e.Op), e.Text, e.HTML, e.Name, e.Value} {
+		b = append(b[:0], 'e', flag(e.Apply), flag(e.Required))
+		for _, s := range [...]string{e.Select, string(e.Op), e.Text, e.HTML, e.Name, e.Value, e.Pattern} {
 			b = appendText(b, s)
 		}
 		m.digest.Write(b)
@@ -302,4 +299,11 @@ func (m *merger) finishDigest() {
 	}
 	m.digest.Write(b)
 	copy(m.plan.Digest[:], m.digest.Sum(nil))
+}
+
+func flag(set bool) byte {
+	if set {
+		return 1
+	}
+	return 0
 }

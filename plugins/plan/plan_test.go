@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -285,6 +286,30 @@ func TestDigest(t *testing.T) {
 	empty := compile(t, Config{}, nil, bound("a", acts(plugins.Action{}), nil))
 	if d := run(empty, query("")).Digest; d != (decision.Digest{}) {
 		t.Errorf("a plan that does nothing has the digest %x", d)
+	}
+}
+
+// TestDigestHoldsEveryField: plans that differ in any field of an edit differ in
+// their digest, or one would be served for the other.
+func TestDigestHoldsEveryField(t *testing.T) {
+	digest := func(e decision.Edit) decision.Digest {
+		answer := func(context.Context, *plugins.Request) (*plugins.Answer, error) {
+			return &plugins.Answer{Edits: []plugins.Edit{e}}, nil
+		}
+		return run(compile(t, Config{}, nil, bound("a", &fake{answer: answer}, nil)), query("")).Digest
+	}
+	base := digest(decision.Edit{})
+	for i := range reflect.TypeFor[decision.Edit]().NumField() {
+		var e decision.Edit
+		field := reflect.ValueOf(&e).Elem().Field(i)
+		if field.Kind() == reflect.Bool {
+			field.SetBool(true)
+		} else {
+			field.SetString("x")
+		}
+		if digest(e) == base {
+			t.Errorf("the digest leaves out %s", reflect.TypeFor[decision.Edit]().Field(i).Name)
+		}
 	}
 }
 

@@ -142,7 +142,7 @@ func (a *answer) cost() int64 {
 	total := 256 + len(a.key) + len(a.action.Redirect) + len(a.action.Path)
 	for i := range a.edits {
 		e := &a.edits[i]
-		total += 112 + len(e.Select) + len(e.Text) + len(e.HTML) + len(e.Name) + len(e.Value)
+		total += 136 + len(e.Select) + len(e.Text) + len(e.HTML) + len(e.Name) + len(e.Value) + len(e.Pattern)
 	}
 	for _, h := range a.action.Headers {
 		total += 32 + len(h[0]) + len(h[1])

@@ -48,8 +48,8 @@ const schema = `{"$schema":"https://json-schema.org/draft/2020-12/schema","type"
 "required":["segment","edits"],"properties":{"segment":{"type":"string","minLength":1},"edits":{"$ref":"#/$defs/edits"}}}}},
 "$defs":{"edits":{"type":"array","maxItems":500,"items":{"type":"object","additionalProperties":false,"required":["select","op"],
 "properties":{"select":{"type":"string","minLength":1},"op":{"enum":["before","after","prepend","append","replace","set_inner",
-"remove","unwrap","set_attribute","remove_attribute","add_class","remove_class"]},"text":{"type":"string"},"html":{"type":"string"},
-"name":{"type":"string"},"value":{"type":"string"}}}}}}`
+"remove","unwrap","set_attribute","remove_attribute","add_class","remove_class","replace_text"]},"text":{"type":"string"},"html":{"type":"string"},
+"name":{"type":"string"},"value":{"type":"string"},"pattern":{"type":"string"},"required":{"type":"boolean"}}}}}}`
 
 // Describe implements [plugins.Plugin].
 func (plugin) Describe() plugins.Description {
@@ -125,7 +125,7 @@ func validateEdit(at string, e *decision.Edit, add func(string, string, ...any))
 	if e.Select == "" {
 		add(at+".select", "missing: a CSS selector")
 	}
-	content, name, value := false, false, false
+	content, name, value, pattern := false, false, false, false
 	switch e.Op {
 	case decision.OpBefore, decision.OpAfter, decision.OpPrepend, decision.OpAppend, decision.OpReplace, decision.OpSetInner:
 		content = true
@@ -142,11 +142,16 @@ func validateEdit(at string, e *decision.Edit, add func(string, string, ...any))
 		if e.Value == "" {
 			add(at+".value", "missing: the class")
 		}
+	case decision.OpReplaceText:
+		content, pattern = true, true
+		if e.Pattern == "" {
+			add(at+".pattern", "missing: the regular expression of what is replaced")
+		}
 	case "":
-		add(at+".op", "missing: what to do, one of before, after, prepend, append, replace, set_inner, remove, unwrap, set_attribute, remove_attribute, add_class, remove_class")
+		add(at+".op", "missing: what to do, one of before, after, prepend, append, replace, set_inner, remove, unwrap, set_attribute, remove_attribute, add_class, remove_class, replace_text")
 		return
 	default:
-		add(at+".op", "found %q, expected one of before, after, prepend, append, replace, set_inner, remove, unwrap, set_attribute, remove_attribute, add_class, remove_class", e.Op)
+		add(at+".op", "found %q, expected one of before, after, prepend, append, replace, set_inner, remove, unwrap, set_attribute, remove_attribute, add_class, remove_class, replace_text", e.Op)
 		return
 	}
 	if name && e.Name == "" {
@@ -159,7 +164,7 @@ func validateEdit(at string, e *decision.Edit, add func(string, string, ...any))
 		field   string
 		present bool
 		allowed bool
-	}{{"text", e.Text != "", content}, {"html", e.HTML != "", content}, {"name", e.Name != "", name}, {"value", e.Value != "", value}} {
+	}{{"text", e.Text != "", content}, {"html", e.HTML != "", content}, {"name", e.Name != "", name}, {"value", e.Value != "", value}, {"pattern", e.Pattern != "", pattern}} {
 		if f.present && !f.allowed {
 			add(at+"."+f.field, "%s has no %s", e.Op, f.field)
 		}

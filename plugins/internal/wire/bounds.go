@@ -40,7 +40,7 @@ func CheckAnswer(a *plugins.Answer) error {
 		e := &a.Edits[i]
 		for _, f := range [...]struct{ name, value string }{
 			{"select", e.Select}, {"op", string(e.Op)}, {"text", e.Text},
-			{"html", e.HTML}, {"name", e.Name}, {"value", e.Value},
+			{"html", e.HTML}, {"name", e.Name}, {"value", e.Value}, {"pattern", e.Pattern},
 		} {
 			if !utf8.ValidString(f.value) {
 				return fmt.Errorf("edits[%d].%s of the answer is not valid UTF-8", i, f.name)

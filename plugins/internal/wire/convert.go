@@ -82,7 +82,7 @@ func answerToWire(a *plugins.Answer) *PlanResponse {
 		out.Edits = make([]*Edit, len(a.Edits))
 	}
 	for i, e := range a.Edits {
-		out.Edits[i] = &Edit{Select: e.Select, Op: string(e.Op), Text: e.Text, Html: e.HTML, Name: e.Name, Value: e.Value}
+		out.Edits[i] = &Edit{Select: e.Select, Op: string(e.Op), Text: e.Text, Html: e.HTML, Name: e.Name, Value: e.Value, Pattern: e.Pattern, Required: e.Required}
 	}
 	if a.Action.IsZero() {
 		return out
@@ -102,7 +102,7 @@ func answerFromWire(r *PlanResponse) *plugins.Answer {
 	for i, e := range r.GetEdits() {
 		out.Edits[i] = plugins.Edit{
 			Select: e.GetSelect(), Op: decision.Op(e.GetOp()), Text: e.GetText(),
-			HTML: e.GetHtml(), Name: e.GetName(), Value: e.GetValue(),
+			HTML: e.GetHtml(), Name: e.GetName(), Value: e.GetValue(), Pattern: e.GetPattern(), Required: e.GetRequired(),
 		}
 	}
 	if a := r.GetAction(); a != nil {

@@ -556,6 +556,8 @@ type Edit struct {
 	Html          string                 `protobuf:"bytes,4,opt,name=html,proto3" json:"html,omitempty"`
 	Name          string                 `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
 	Value         string                 `protobuf:"bytes,6,opt,name=value,proto3" json:"value,omitempty"`
+	Pattern       string                 `protobuf:"bytes,7,opt,name=pattern,proto3" json:"pattern,omitempty"` // of replace_text
+	Required      bool                   `protobuf:"varint,8,opt,name=required,proto3" json:"required,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -630,6 +632,20 @@ func (x *Edit) GetValue() string {
 		return x.Value
 	}
 	return ""
+}
+
+func (x *Edit) GetPattern() string {
+	if x != nil {
+		return x.Pattern
+	}
+	return ""
+}
+
+func (x *Edit) GetRequired() bool {
+	if x != nil {
+		return x.Required
+	}
+	return false
 }
 
 type Action struct {
@@ -889,14 +905,16 @@ const file_wire_proto_rawDesc = "" +
 	"\fPlanResponse\x12+\n" +
 	"\x05edits\x18\x01 \x03(\v2\x15.sedge.plugin.v1.EditR\x05edits\x12/\n" +
 	"\x06action\x18\x02 \x01(\v2\x17.sedge.plugin.v1.ActionR\x06action\x12\x15\n" +
-	"\x06ttl_ms\x18\x03 \x01(\x03R\x05ttlMs\"\x80\x01\n" +
+	"\x06ttl_ms\x18\x03 \x01(\x03R\x05ttlMs\"\xb6\x01\n" +
 	"\x04Edit\x12\x16\n" +
 	"\x06select\x18\x01 \x01(\tR\x06select\x12\x0e\n" +
 	"\x02op\x18\x02 \x01(\tR\x02op\x12\x12\n" +
 	"\x04text\x18\x03 \x01(\tR\x04text\x12\x12\n" +
 	"\x04html\x18\x04 \x01(\tR\x04html\x12\x12\n" +
 	"\x04name\x18\x05 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x06 \x01(\tR\x05value\"\x83\x01\n" +
+	"\x05value\x18\x06 \x01(\tR\x05value\x12\x18\n" +
+	"\apattern\x18\a \x01(\tR\apattern\x12\x1a\n" +
+	"\brequired\x18\b \x01(\bR\brequired\"\x83\x01\n" +
 	"\x06Action\x12\x1a\n" +
 	"\bredirect\x18\x01 \x01(\tR\bredirect\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\x05R\x06status\x12\x12\n" +

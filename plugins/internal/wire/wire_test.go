@@ -54,6 +54,7 @@ func TestRoundTrips(t *testing.T) {
 			a.Edits = append(a.Edits, plugins.Edit{
 				Select: drawText(t, "select"), Op: decision.Op(drawText(t, "op")), Text: drawText(t, "text"),
 				HTML: drawText(t, "html"), Name: drawText(t, "name"), Value: drawText(t, "value"),
+				Pattern: drawText(t, "pattern"), Required: rapid.Bool().Draw(t, "required"),
 			})
 		}
 		if rapid.Bool().Draw(t, "action") {
