@@ -169,6 +169,6 @@ func (x *exchange) redirect() bool {
 	x.setStatusHeaders(&resp.Header, "fwd=bypass")
 	x.giveCookie(&resp.Header)
 	x.server.stats.Personalized.Add(1)
-	x.recordAtOnce(nil)
+	x.recordAtOnce(nil, nil)
 	return true
 }

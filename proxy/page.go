@@ -87,11 +87,15 @@ func (r *rawReader) Read(p []byte) (int, error) {
 }
 
 func newPageBody(s *Server) *pageBody {
+	return &pageBody{flowTarget: flowTarget{server: s}, packer: newPacker(), chunk: make([]byte, copySize)}
+}
+
+func newPacker() *gzip.Writer {
 	w, err := gzip.NewWriterLevel(io.Discard, gzipLevel)
 	if err != nil {
 		panic("BUG: " + err.Error())
 	}
-	return &pageBody{flowTarget: flowTarget{server: s}, packer: w, chunk: make([]byte, copySize)}
+	return w
 }
 
 // open makes the page ready. It reports false if the compressed body is damaged
@@ -249,7 +253,10 @@ func (b *pageBody) finish() {
 	if b.rewriter != nil {
 		matches = b.rewriter.Matches()
 	}
-	b.collect.store(matches)
+	if b.rewriter != nil {
+		b.server.stats.SlotsRefused.Add(uint64(b.rewriter.Refused()))
+	}
+	b.collect.store(b.rewriter, matches)
 	b.collect = nil
 }
 

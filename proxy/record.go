@@ -31,8 +31,8 @@ func (x *exchange) record() {
 }
 
 // recordAtOnce notes a whole answer from memory: a variant, a 304 for it, or a
-// redirect (v nil), and waits for what the connection says of its delivery.
-func (x *exchange) recordAtOnce(v *cache.Variant) {
+// redirect (v nil), with where each edit matched first, and waits for what the connection says of its delivery.
+func (x *exchange) recordAtOnce(v *cache.Variant, first []int64) {
 	if v != nil {
 		x.recordView()
 	}
@@ -41,7 +41,7 @@ func (x *exchange) recordAtOnce(v *cache.Variant) {
 		return
 	}
 	if v != nil {
-		w.seeVariant(v)
+		w.seeVariant(first)
 	}
 	x.expectWhole(w)
 }
@@ -181,7 +181,7 @@ func (w *watch) see(matches []rewrite.Match) {
 	}
 }
 
-func (w *watch) seeVariant(v *cache.Variant) {
+func (w *watch) seeVariant(offsets []int64) {
 	for i := range w.items {
 		item := &w.items[i]
 		if item.first >= 0 {
@@ -189,8 +189,8 @@ func (w *watch) seeVariant(v *cache.Variant) {
 		}
 		first := int64(math.MaxInt64)
 		for _, edit := range item.edits {
-			if edit < len(v.First) && v.First[edit] >= 0 {
-				first = min(first, v.First[edit])
+			if edit < len(offsets) && offsets[edit] >= 0 {
+				first = min(first, offsets[edit])
 			}
 		}
 		if first != math.MaxInt64 {

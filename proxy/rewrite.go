@@ -128,6 +128,7 @@ func (x *exchange) edit(lifetime time.Duration) {
 	if program != nil {
 		page.rewriter = program.NewRewriter(page, rewrite.Limits{
 			Memory: x.server.cfg.PageMemory, Encoding: rewrite.EncodingOf(string(h.ContentType())),
+			Values: x.slotValues(program),
 		})
 		page.onBail = x.bailed()
 	}
@@ -159,21 +160,23 @@ func (x *exchange) bailed() func(rewrite.Reason) {
 }
 
 // program returns the plan's edits ready to run, nil for none.
-func (x *exchange) program() *rewrite.Program {
+func (x *exchange) program() *program {
 	if len(x.plan.Edits) == 0 {
 		return nil
 	}
 	p, ok := x.server.programs.Get(x.plan.Digest)
 	if !ok {
 		p = &program{}
-		p.Program, p.err = rewrite.Compile(x.plan.Edits)
+		if p.Program, p.err = rewrite.Compile(x.plan.Edits); p.err == nil {
+			p.attributes, p.err = slotAttributes(p.Slots(), x.site.Cookie.Name())
+		}
 		x.server.programs.Put(x.plan.Digest, p)
 	}
 	if p.err != nil {
 		x.noteFailOpen(ReasonCompile, "error", p.err.Error())
 		return nil
 	}
-	return p.Program
+	return p
 }
 
 // collector gathers an edited page for the cache.
@@ -208,18 +211,28 @@ func (c *collector) add(p []byte) {
 }
 
 // store keeps a page that is complete.
-func (c *collector) store(matches []rewrite.Match) {
+func (c *collector) store(r *rewrite.Rewriter, matches []rewrite.Match) {
 	if c == nil || c.full {
 		return
 	}
 	v := c.variant
-	v.Body = bytes.Clone(c.body)
+	page, template := c.body, (*rewrite.Template)(nil)
+	if r != nil {
+		page, template = r.Template(c.body)
+	}
+	v.Body = bytes.Clone(page)
 	v.First = make([]int64, len(matches))
 	for i, m := range matches {
 		v.First[i] = -1
 		if m.Count > 0 {
 			v.First[i] = m.FirstOut
+			if template != nil {
+				v.First[i] = template.Cut(m.FirstOut)
+			}
 		}
+	}
+	if template != nil {
+		v.Holes = template
 	}
 	sum := sha256.Sum256(v.Body)
 	v.Header.Set(fasthttp.HeaderETag, `W/"`+hex.EncodeToString(sum[:12])+`"`)

@@ -18,6 +18,7 @@ import (
 	"github.com/sedge-proxy/sedge/decision"
 	"github.com/sedge-proxy/sedge/proxy/cache"
 	"github.com/sedge-proxy/sedge/rewrite"
+	"github.com/sedge-proxy/sedge/visitor/attributes"
 )
 
 // maxPrograms bounds how many compiled plans are kept.
@@ -46,6 +47,7 @@ type Server struct {
 	programs  *cache.Recent[decision.Digest, *program]
 	exchanges sync.Pool
 	pages     sync.Pool // *pageBody
+	packers   sync.Pool // *gzip.Writer
 	ids       sync.Pool // *[16]byte
 	quiet     [len(reasons)]atomic.Int64
 
@@ -59,7 +61,8 @@ type Server struct {
 // program is what a plan's edits compile to, or why they do not.
 type program struct {
 	*rewrite.Program
-	err error
+	attributes *attributes.Extractor // what the slots name of the request, in their order; nil for nothing
+	err        error
 }
 
 // New makes a server of a valid configuration. It answers 503 until it has a site.
@@ -87,6 +90,7 @@ func New(o Options) (*Server, error) {
 	}
 	s.ids.New = func() any { return new([16]byte) }
 	s.pages.New = func() any { return newPageBody(s) }
+	s.packers.New = func() any { return newPacker() }
 	s.http = s.newHTTP()
 	return s, nil
 }

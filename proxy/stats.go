@@ -52,6 +52,7 @@ type Stats struct {
 	CacheBypass  atomic.Uint64
 	CacheStores  atomic.Uint64
 	RewriteBytes atomic.Uint64 // bytes of pages read by the rewriter
+	SlotsRefused atomic.Uint64 // edits with slots left out of elements that are no place for them
 
 	Minted  atomic.Uint64 // visitors given their cookie
 	Forged  atomic.Uint64 // cookies that no key has signed

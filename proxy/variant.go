@@ -26,9 +26,16 @@ func (x *exchange) serveVariant() bool {
 		x.server.stats.CacheMisses.Add(1)
 		return false
 	}
+	var filled *filledVariant
+	if hit.Holes != nil {
+		if filled = x.fill(hit); filled == nil {
+			x.server.stats.CacheMisses.Add(1)
+			return false
+		}
+	}
 	x.server.stats.CacheHits.Add(1)
 	x.lookup.hit = hit
-	x.respondVariant(hit, now)
+	x.respondVariant(hit, filled, now)
 	return true
 }
 
@@ -108,8 +115,8 @@ func isZeroQuality(parameter []byte) bool {
 	return len(value) > 0 && value[0] == '0' && len(bytes.Trim(value, "0.")) == 0
 }
 
-// respondVariant answers with a stored page.
-func (x *exchange) respondVariant(v *cache.Variant, now time.Time) {
+// respondVariant answers with a stored page, filled for the visitor if it has slots.
+func (x *exchange) respondVariant(v *cache.Variant, filled *filledVariant, now time.Time) {
 	resp := &x.ctx.Response
 	v.Header.CopyTo(&resp.Header)
 	x.setStatusHeaders(&resp.Header, "hit; ttl="+strconv.FormatInt(int64(v.TTL(now)/time.Second), 10))
@@ -119,13 +126,22 @@ func (x *exchange) respondVariant(v *cache.Variant, now time.Time) {
 	if applies(x.plan) {
 		x.server.stats.Personalized.Add(1)
 	}
+	body, first := v.Body, v.First
+	if filled != nil {
+		body, first = filled.body, filled.first
+		resp.Header.Set(fasthttp.HeaderETag, filled.etag)
+	}
 	if x.matchesETag(resp.Header.Peek(fasthttp.HeaderETag)) {
 		x.notModified(resp)
-		x.recordAtOnce(v)
+		x.recordAtOnce(v, first)
 		return
 	}
-	body := v.Body
-	if x.acceptsGzip() && len(body) >= minGzip {
+	switch {
+	case !x.acceptsGzip() || len(body) < minGzip:
+	case filled != nil:
+		body = x.server.pack(body)
+		resp.Header.SetContentEncoding("gzip")
+	default:
 		if packed := x.server.variants.Gzip(x.key, v, compress); packed != nil {
 			body = packed
 			resp.Header.SetContentEncoding("gzip")
@@ -140,7 +156,7 @@ func (x *exchange) respondVariant(v *cache.Variant, now time.Time) {
 			x.conn.join()
 		}
 	}
-	x.recordAtOnce(v)
+	x.recordAtOnce(v, first)
 }
 
 // minGzip is the size below which compressing gains nothing.

@@ -85,8 +85,9 @@ func planPages(ctx context.Context, cfg *config.Config, bound *boundExperiences,
 	if len(faults) > 0 {
 		return nil, nil, nil, fmt.Errorf("compile request attributes: %w", faults)
 	}
-	if name := visitor.NewCookie(cfg.Visitor).Name(); slices.Contains(extractor.Names(), "cookie."+name) {
-		return nil, nil, decision.Faults{{Path: "segments", Message: fmt.Sprintf("a rule or plugin reads the cookie %q, which is the visitor's own signed id; nothing may depend on it", name)}}, nil
+	cookie := visitor.NewCookie(cfg.Visitor).Name()
+	if slices.Contains(extractor.Names(), "cookie."+cookie) {
+		return nil, nil, decision.Faults{{Path: "segments", Message: fmt.Sprintf("a rule or plugin reads the cookie %q, which is the visitor's own signed id; nothing may depend on it", cookie)}}, nil
 	}
 	arms := map[string][]string{}
 	for _, x := range cfg.Experiments {
@@ -94,7 +95,7 @@ func planPages(ctx context.Context, cfg *config.Config, bound *boundExperiences,
 			arms[x.Name] = append(arms[x.Name], arm.Name)
 		}
 	}
-	planner, err := plan.Compile(bound.experiences, extractor.Names(), rewrite.Check, plan.Config{Arms: arms}, now, logger)
+	planner, err := plan.Compile(bound.experiences, extractor.Names(), checkEdit(cookie), plan.Config{Arms: arms}, now, logger)
 	if err == nil {
 		ctx, cancel := context.WithTimeout(ctx, primeTimeout)
 		defer cancel()
@@ -107,6 +108,24 @@ func planPages(ctx context.Context, cfg *config.Config, bound *boundExperiences,
 		return nil, nil, bound.place(faults), nil
 	}
 	return nil, nil, nil, err
+}
+
+// checkEdit checks edits as plugins answer them, and what their slots name.
+func checkEdit(cookie string) func(decision.Edit) error {
+	return func(e decision.Edit) error {
+		return rewrite.CheckSlots(e, func(s rewrite.Slot) error {
+			if s.Kind != rewrite.SlotAttribute {
+				return nil
+			}
+			if s.Name == "cookie."+cookie {
+				return fmt.Errorf("the slot reads the cookie %q, which is the visitor's own signed id", cookie)
+			}
+			if _, faults := attributes.Compile([]string{s.Name}); len(faults) > 0 {
+				return fmt.Errorf("the slot names an attribute that requests do not have: %s", faults[0].Message)
+			}
+			return nil
+		})
+	}
 }
 
 // site plugs a generation's engines into the proxy.

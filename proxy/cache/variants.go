@@ -29,6 +29,9 @@ type Variant struct {
 	// match, or -1 if it matched nothing.
 	First []int64
 
+	// Holes says where Body lacks what is one visitor's own; nil for nowhere.
+	Holes Holes
+
 	Stored  time.Time     // when the origin answered
 	Age     time.Duration // age that the answer had then
 	Expires time.Time     // when it stops being fresh
@@ -36,6 +39,12 @@ type Variant struct {
 	once sync.Once
 	gzip atomic.Pointer[[]byte]
 	size atomic.Int64 // bytes charged to the budget
+}
+
+// Holes are places in a stored page that are filled for each visitor. They must
+// not hold anything of a visitor themselves.
+type Holes interface {
+	Size() int // bytes in memory
 }
 
 // TTL returns for how long the variant is still fresh.
@@ -120,6 +129,9 @@ func (v *Variants) Put(key []byte, variant *Variant) bool {
 		return false
 	}
 	size := int64(len(key)+len(variant.Body)+cap(variant.First)*8) + headerSize(&variant.Header) + entryOverhead
+	if variant.Holes != nil {
+		size += int64(variant.Holes.Size())
+	}
 	s := v.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
