@@ -26,6 +26,10 @@ const (
 // HTML, which is inserted as it stands. The attribute operations take Name and
 // Value; the class operations take Value; replace_text takes Pattern, and Text or
 // HTML as what stands in the place of what it matches.
+//
+// Text, HTML and the Value of set_attribute may hold slots, which are filled for
+// each visitor: {{trait "name" "fallback"}}, {{attribute "name" "fallback"}} and
+// {{segment "fallback"}}; {{"{{"}} writes a literal "{{".
 type Edit struct {
 	// Select is a CSS selector.
 	Select string `json:"select" mapstructure:"select"`

@@ -70,6 +70,15 @@
 // Edits inside content that an outer edit takes away have no effect, and inserted
 // content is never matched. Matches are counted in all these cases.
 //
+// # Slots
+//
+// Content may hold slots, as in {{trait "first_name" "there"}}, which are filled with
+// the visitor's values ([Limits].Values, in the order of [Program.Slots]). How a
+// value is escaped is decided when the edit is compiled, by a walk over its HTML; a
+// slot where nothing would make a value safe is an [EditError]. Neither the page nor
+// values are looked at for slots. A page that was filled is not for anybody else:
+// [Rewriter.Template] cuts the values out of it, and fills in others later.
+//
 // # What is an element
 //
 // Elements that the standard implies without a tag (html, head, body, tbody, tr,
