@@ -122,8 +122,10 @@ func (c *comparison) disagreements() (found []*disagreement) {
 // whyEnd says why an element ends elsewhere for lol-html; none when it does not,
 // or when the edit does not ask for the end.
 func (c *comparison) whyEnd(x *extent) map[why]bool {
-	switch c.edit.Op {
-	case decision.OpBefore, decision.OpPrepend:
+	switch {
+	case c.edit.Op == decision.OpPrepend && x.leaf && !c.view.leaf[x.start]: // <input> behind <svg/>
+		return map[why]bool{whyForeign: true}
+	case c.edit.Op == decision.OpBefore || c.edit.Op == decision.OpPrepend:
 		return nil
 	}
 	end, ended := c.view.ends[x.start]

@@ -197,7 +197,7 @@ func soaking() bool { return os.Getenv("SEDGE_SOAK") == "1" }
 func TestAgainstLolHTML(t *testing.T) {
 	lol := startLolHTML(t)
 	total := newTally()
-	perPage, rounds := 20, 1500
+	perPage, rounds := 12, 800
 	if soaking() {
 		perPage, rounds = 400, 50_000
 	}
