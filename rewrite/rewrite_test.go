@@ -104,6 +104,18 @@ func TestOperations(t *testing.T) {
 	})
 }
 
+// TestTextEndsColgroup: text that is not white space is no content of a colgroup
+// (the standard's section 13.2.6.4.12).
+func TestTextEndsColgroup(t *testing.T) {
+	const page = "<!doctype html><table><colgroup> "
+	runCases(t, inUTF8, map[string]rewriteCase{
+		"text":        {page + "text <div>x", "remove colgroup", "<!doctype html><table>text <div>x"},
+		"white space": {page + "<col> </table>x", "remove colgroup", "<!doctype html><table></table>x"},
+		"not a tag":   {page + "<3 x</table>", "append colgroup: !", page + "!<3 x</table>"},
+		"in a run":    {page + "a<b>c</b></table>", "after colgroup: !\nappend table: ?", page + "!a<b>c</b>?</table>"},
+	})
+}
+
 func TestAttributes(t *testing.T) {
 	runCases(t, inUTF8, map[string]rewriteCase{
 		"new":                     {"<a>x</a>", "set_attribute a: href=/x", `<a href="/x">x</a>`},

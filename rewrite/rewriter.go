@@ -223,9 +223,15 @@ func (r *Rewriter) step(pos int) int {
 	mode, from, stage := r.scan.mode, pos, r.stage
 	at, started := r.passText(r.chunk, pos)
 	r.work++
-	if mode == inText && stage < inBody {
+	switch {
+	case mode != inText:
+	case stage < inBody:
 		if r.text(r.chunk[pos:at], pos, r.base+int64(pos)); r.stage != stage {
 			from = r.start // the text in front of it is white space
+		}
+	case r.top().name == tagColgroup:
+		if r.textInColgroup(r.chunk[pos:at], pos) {
+			from = r.start
 		}
 	}
 	if r.texts > 0 && !r.inRun {
@@ -323,8 +329,12 @@ func (r *Rewriter) handle(out outcome) {
 	case doctype:
 		r.doctypeToken()
 	case literal:
-		if r.scan.mode == inText && r.stage < inBody && len(r.token) < 3 {
+		switch {
+		case r.scan.mode != inText || len(r.token) >= 3:
+		case r.stage < inBody:
 			r.text(r.token, -1, 1<<62)
+		case r.top().name == tagColgroup:
+			r.popTo(len(r.stack) - 1)
 		}
 	}
 	if r.start < 0 {

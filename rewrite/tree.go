@@ -1,6 +1,9 @@
 package rewrite
 
-import "hash/maphash"
+import (
+	"hash/maphash"
+	"slices"
+)
 
 // flags of an open element.
 type flags uint16
@@ -310,6 +313,20 @@ func (r *Rewriter) text(b []byte, at int, offset int64) {
 		r.tokenDone = true
 		return
 	}
+}
+
+// textInColgroup ends the colgroup that is open in front of the first text that is
+// not white space (the standard's section 13.2.6.4.12), and reports whether there
+// is any. at is the text's index in the chunk.
+func (r *Rewriter) textInColgroup(b []byte, at int) bool {
+	i := slices.IndexFunc(b, func(c byte) bool { return !isSpace(c) })
+	if i < 0 {
+		return false
+	}
+	r.token, r.start, r.end, r.tokenDone = nil, at+i, at+i, false
+	r.popTo(len(r.stack) - 1)
+	r.tokenDone = true
+	return true
 }
 
 // openBody opens html and body where the page does not.

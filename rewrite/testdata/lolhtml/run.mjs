@@ -1,0 +1,45 @@
+// Applies one edit to one page with lol-html, for differential_test.go.
+//
+// Each line of the input is a JSON object: {"page": base64} sets the page, and
+// {"select", "op", "content", "html", "name", "value"} edits it. Each edit is
+// answered with a line: {"out": base64}, or {"error": message}.
+import { createInterface } from "node:readline";
+import { HTMLRewriter } from "html-rewriter-wasm";
+
+const operations = {
+  before: (e, job) => e.before(job.content, { html: job.html }),
+  after: (e, job) => e.after(job.content, { html: job.html }),
+  prepend: (e, job) => e.prepend(job.content, { html: job.html }),
+  append: (e, job) => e.append(job.content, { html: job.html }),
+  replace: (e, job) => e.replace(job.content, { html: job.html }),
+  set_inner: (e, job) => e.setInnerContent(job.content, { html: job.html }),
+  remove: (e) => e.remove(),
+  unwrap: (e) => e.removeAndKeepContent(),
+  set_attribute: (e, job) => e.setAttribute(job.name, job.value),
+  remove_attribute: (e, job) => e.removeAttribute(job.name),
+};
+
+async function edit(page, job) {
+  const chunks = [];
+  const rewriter = new HTMLRewriter((chunk) => chunks.push(Buffer.from(chunk)));
+  try {
+    rewriter.on(job.select, { element: (e) => void operations[job.op](e, job) });
+    await rewriter.write(page);
+    await rewriter.end();
+    return { out: Buffer.concat(chunks).toString("base64") };
+  } catch (problem) {
+    return { error: String(problem) };
+  } finally {
+    rewriter.free();
+  }
+}
+
+let page = Buffer.alloc(0);
+for await (const line of createInterface({ input: process.stdin })) {
+  const job = JSON.parse(line);
+  if (job.page !== undefined) {
+    page = Buffer.from(job.page, "base64");
+    continue;
+  }
+  process.stdout.write(JSON.stringify(await edit(page, job)) + "\n");
+}
