@@ -11,8 +11,6 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/gzip"
-	"github.com/valyala/fasthttp"
-
 	"github.com/sedge-proxy/sedge/proxy/cache"
 	"github.com/sedge-proxy/sedge/rewrite"
 	"github.com/sedge-proxy/sedge/visitor/attributes"
@@ -81,9 +79,20 @@ func traitText(trait any) string {
 
 // filledVariant is a stored page with one visitor's values.
 type filledVariant struct {
-	body  []byte
-	first []int64 // where each edit matched first
-	etag  string
+	body   []byte
+	first  []int64 // where each edit matched first
+	values []string
+}
+
+// etag makes the filled page's ETag of the stored page's and the values.
+func (f *filledVariant) etag(page []byte) string {
+	sum := sha256.New()
+	_, _ = sum.Write(page)
+	for _, value := range f.values {
+		_, _ = sum.Write(binary.AppendUvarint(nil, uint64(len(value))))
+		_, _ = sum.Write([]byte(value))
+	}
+	return `W/"` + hex.EncodeToString(sum.Sum(nil)[:12]) + `"`
 }
 
 // fill puts the visitor's values into a stored page; nil if that cannot be done.
@@ -93,16 +102,8 @@ func (x *exchange) fill(v *cache.Variant) *filledVariant {
 	if !ok || program == nil {
 		return nil
 	}
-	values := x.slotValues(program)
-	f := &filledVariant{first: slices.Clone(v.First)}
-	f.body = template.AppendTo(make([]byte, 0, len(v.Body)+1024), v.Body, values, f.first)
-	sum := sha256.New()
-	sum.Write(v.Header.Peek(fasthttp.HeaderETag))
-	for _, value := range values {
-		sum.Write(binary.AppendUvarint(nil, uint64(len(value))))
-		sum.Write([]byte(value))
-	}
-	f.etag = `W/"` + hex.EncodeToString(sum.Sum(nil)[:12]) + `"`
+	f := &filledVariant{first: slices.Clone(v.First), values: x.slotValues(program)}
+	f.body = template.AppendTo(make([]byte, 0, len(v.Body)+1024), v.Body, f.values, f.first)
 	return f
 }
 

@@ -129,7 +129,7 @@ func (x *exchange) respondVariant(v *cache.Variant, filled *filledVariant, now t
 	body, first := v.Body, v.First
 	if filled != nil {
 		body, first = filled.body, filled.first
-		resp.Header.Set(fasthttp.HeaderETag, filled.etag)
+		resp.Header.Set(fasthttp.HeaderETag, filled.etag(resp.Header.Peek(fasthttp.HeaderETag)))
 	}
 	if x.matchesETag(resp.Header.Peek(fasthttp.HeaderETag)) {
 		x.notModified(resp)

@@ -263,6 +263,7 @@ func TestTemplate(t *testing.T) {
 		decision.Edit{Select: "i", Op: decision.OpRemove},
 		decision.Edit{Select: "body", Op: decision.OpAppend, Text: "Bye " + slot},
 		decision.Edit{Select: "u", Op: decision.OpRemove, Required: true},
+		decision.Edit{Select: "body", Op: decision.OpReplaceText, Pattern: "[a-z]", HTML: "<s>longer {{\"{{\"}}</s>"},
 	)
 	p, err := Compile(edits)
 	if err != nil {
