@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -79,6 +80,23 @@ func TestInitIsValid(t *testing.T) {
 	}
 	if code, out, errs := command(t, "validate", "-c", file); code != 0 {
 		t.Errorf("the starter configuration is not valid:\n%s%s", out, errs)
+	}
+}
+
+// TestManyExperiences: a plugin takes a number of calls at a time, a site has as
+// many experiences as it likes.
+func TestManyExperiences(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("upstreams: [{name: site, url: 'http://127.0.0.1:3000'}]\nroutes: [{name: all, upstream: site}]\nexperiences:\n")
+	for i := range 200 {
+		fmt.Fprintf(&text, "  - {name: e%d, pages: [/p%d], edits: [{select: h1, op: set_inner, text: x}]}\n", i, i)
+	}
+	file := filepath.Join(t.TempDir(), "sedge.yaml")
+	if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs := command(t, "validate", "-c", file); code != 0 {
+		t.Errorf("200 experiences are refused:\n%s%s", out, errs)
 	}
 }
 

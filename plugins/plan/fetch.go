@@ -43,13 +43,10 @@ type complaint struct{ experience, reason string }
 
 // lookUp fills in the answers that are kept and returns how many are missing.
 func (p *Planner) lookUp(s *scratch, q *decision.Query) (missing int) {
-	now := p.now()
 	for i := range s.parts {
 		part := &s.parts[i]
 		if part.exp.constant {
-			if a := part.exp.held.Load(); a != nil && a.usable(now) {
-				part.answer = a
-			}
+			part.answer = p.kept(part, nil)
 		}
 		if part.answer == nil {
 			part.from = len(s.keys)
@@ -57,7 +54,7 @@ func (p *Planner) lookUp(s *scratch, q *decision.Query) (missing int) {
 			part.to = len(s.keys)
 		}
 		if part.answer == nil && !part.exp.constant {
-			part.answer = p.store.answer(s.keyOf(part), now)
+			part.answer = p.kept(part, s.keyOf(part))
 		}
 		if part.answer == nil {
 			missing++
@@ -109,6 +106,13 @@ func (p *Planner) board(part *part, key []byte, q *decision.Query) *flight {
 	if f := p.flights[string(key)]; f != nil && f.useful(p.now()) {
 		return f
 	}
+	// A flight ends when its answer is stored, which may have been since this page
+	// looked for it.
+	if a := p.kept(part, key); a != nil {
+		f := &flight{done: make(chan struct{}), answer: a}
+		close(f.done)
+		return f
+	}
 	if p.flying >= p.cfg.MaxCalls || len(p.flights) >= p.cfg.MaxCalls*landedPerCall {
 		return nil
 	}
@@ -120,6 +124,17 @@ func (p *Planner) board(part *part, key []byte, q *decision.Query) *flight {
 	return f
 }
 
+// kept returns the stored answer, nil when there is none that still holds.
+func (p *Planner) kept(part *part, key []byte) *answer {
+	if !part.exp.constant {
+		return p.store.answer(key, p.now())
+	}
+	if a := part.exp.held.Load(); a != nil && a.usable(p.now()) {
+		return a
+	}
+	return nil
+}
+
 // fly asks the plugin. It does not end with the page that asked.
 func (p *Planner) fly(f *flight, e *experience, key string, r *plugins.Request) {
 	ctx, cancel := context.WithTimeout(context.Background(), maxFlight)
@@ -129,11 +144,12 @@ func (p *Planner) fly(f *flight, e *experience, key string, r *plugins.Request) 
 	f.answer = a
 	p.mu.Lock()
 	p.flying-- // storing the answer is no call any more, and takes its time under load
-	p.mu.Unlock()
-	close(f.done)
 	if e.constant {
 		e.held.Store(a)
-	} else {
+	}
+	p.mu.Unlock()
+	close(f.done)
+	if !e.constant {
 		p.store.keep(a, ttl)
 	}
 	p.mu.Lock()

@@ -298,24 +298,33 @@ func (p *Planner) collectOthers(s *scratch, own part, j int, q *decision.Query) 
 	}
 }
 
+// primeAtOnce is how many questions Prime asks at a time: a site may have more
+// experiences than a plugin takes calls.
+const primeAtOnce = 16
+
 // Prime asks every plugin whose answer depends on nothing, so that the first page
 // finds it, and reports those that do not answer or whose answer is wrong, as
 // [decision.Faults] with paths like those of [Compile].
 func (p *Planner) Prime(ctx context.Context) error {
 	var faults decision.Faults
-	s := new(scratch)
-	q := new(decision.Query)
+	var constant []int
 	for i := range p.exps {
 		if p.exps[i].constant {
-			s.parts = append(s.parts, part{exp: &p.exps[i], index: i, measured: -1, vary: -1})
+			constant = append(constant, i)
 		}
 	}
-	if p.lookUp(s, q) > 0 {
-		p.fetch(ctx, s, q)
-	}
-	for _, part := range s.parts {
-		if a := part.answer; a.reason != "" {
-			faults.Add(part.exp.at, "%s", a.explain())
+	for few := range slices.Chunk(constant, primeAtOnce) {
+		s := new(scratch)
+		for _, i := range few {
+			s.parts = append(s.parts, part{exp: &p.exps[i], index: i, measured: -1, vary: -1})
+		}
+		if q := new(decision.Query); p.lookUp(s, q) > 0 {
+			p.fetch(ctx, s, q)
+		}
+		for _, part := range s.parts {
+			if a := part.answer; a.reason != "" {
+				faults.Add(part.exp.at, "%s", a.explain())
+			}
 		}
 	}
 	return faults.Err()
