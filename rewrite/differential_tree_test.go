@@ -546,8 +546,11 @@ func lolTag(raw string, t *rawTag, e decision.Edit) string {
 	for _, a := range attrs {
 		b.WriteString(" " + a.text)
 	}
-	if t.selfClosing {
+	switch {
+	case t.selfClosing && len(attrs) > 0:
 		b.WriteString(" /")
+	case t.selfClosing:
+		b.WriteString("/")
 	}
 	return b.String() + ">"
 }
