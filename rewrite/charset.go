@@ -118,19 +118,7 @@ func (r *Rewriter) appendPageText(dst, s []byte) []byte {
 	if r.encoding.table() != nil {
 		return r.appendText(dst, string(s))
 	}
-	for _, c := range s {
-		switch c {
-		case '&':
-			dst = append(dst, "&amp;"...)
-		case '<':
-			dst = append(dst, "&lt;"...)
-		case '>':
-			dst = append(dst, "&gt;"...)
-		default:
-			dst = append(dst, c)
-		}
-	}
-	return dst
+	return appendEscapedText(dst, s)
 }
 
 // encoded returns s in the page's character set, valid until the next call; nil if

@@ -17,7 +17,7 @@ func isASCII(b []byte) bool {
 }
 
 // appendEscapedText appends text so that it stands for itself among elements.
-func appendEscapedText(dst []byte, text string) []byte {
+func appendEscapedText[T string | []byte](dst []byte, text T) []byte {
 	for i := 0; i < len(text); i++ {
 		switch text[i] {
 		case '&':

@@ -3,6 +3,7 @@ package segmenter
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -97,7 +98,7 @@ func (c *Config) check(faults *decision.Faults) {
 			faults.Add(path, "segment %q: expected when (a rule) or score (the name of a score)", s.Name)
 		case s.When != "" && s.Score != "":
 			faults.Add(path, "segment %q has when and score: expected one of them", s.Name)
-		case s.Score != "" && !contains(scores, s.Score):
+		case s.Score != "" && !slices.Contains(scores, s.Score):
 			faults.Add(path+".score", "unknown score %q%s", s.Score, didYouMean(s.Score, scores))
 		}
 	}
@@ -136,15 +137,6 @@ func checkName(path, name string, seen map[string]bool, faults *decision.Faults)
 		faults.Add(path, "name %q is used twice", name)
 	}
 	seen[name] = true
-}
-
-func contains(names []string, name string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
-		}
-	}
-	return false
 }
 
 func didYouMean(name string, known []string) string {

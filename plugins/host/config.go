@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -125,9 +126,9 @@ func (c Config) validateKind(builtins []string, faults *decision.Faults) {
 		faults.Add("command", "the program's name is empty")
 	case len(c.Command) > 0 && c.InProcess:
 		faults.Add("in_process", "only a built-in plugin can run in Sedge's own process")
-	case named != "" && !contains(builtins, named) && c.Builtin == "":
+	case named != "" && !slices.Contains(builtins, named) && c.Builtin == "":
 		faults.Add("command", "missing: %q is no built-in plugin (those are %s)", named, strings.Join(builtins, ", "))
-	case named != "" && !contains(builtins, named):
+	case named != "" && !slices.Contains(builtins, named):
 		faults.Add("builtin", "found %q, expected one of %s", named, strings.Join(builtins, ", "))
 	}
 }
@@ -147,15 +148,6 @@ func (c Config) validateBounds(faults *decision.Faults) {
 	if c.BreakerFailures < 0 {
 		faults.Add("breaker_failures", "found %d, expected 1 or more", c.BreakerFailures)
 	}
-}
-
-func contains(list []string, s string) bool {
-	for _, e := range list {
-		if e == s {
-			return true
-		}
-	}
-	return false
 }
 
 // same reports whether a process of c can go on serving d.
