@@ -19,6 +19,11 @@ type PlannedEdit struct {
 	// Apply is false for an edit of another arm or of a held-out experience:
 	// the rewriter looks for its matches and changes nothing.
 	Apply bool
+
+	// Offer holds the values that the edit's plugin answered for its slots
+	// {{offer "name"}}. They are not part of the plan's digest, so that visitors
+	// with different offers share what is kept of a page.
+	Offer map[string]string
 }
 
 // Trigger is an exposure that happens if one of its edits matches the page, or

@@ -80,6 +80,11 @@ type Answer struct {
 	Edits  []Edit
 	Action Action
 
+	// Offer holds values for the slots {{offer "name" "fallback"}} in Edits, by
+	// name. Answers that differ in nothing else share what is kept of a page, so a
+	// plugin that is asked per visitor does not cost a page per visitor.
+	Offer map[string]string
+
 	// TTL bounds how long the answer may be used again; zero means until the
 	// configuration changes.
 	TTL time.Duration

@@ -284,7 +284,7 @@ func (m *merger) finishDigest() {
 	for i := range m.plan.Edits {
 		e := &m.plan.Edits[i]
 		b = append(b[:0], 'e', flag(e.Apply), flag(e.Required))
-		for _, s := range [...]string{e.Select, string(e.Op), e.Text, e.HTML, e.Name, e.Value, e.Pattern} {
+		for _, s := range [...]string{e.Select, string(e.Op), e.Text, e.HTML, e.Name, e.Value, e.Pattern, string(e.Body), e.Pointer, string(e.JSON)} {
 			b = appendText(b, s)
 		}
 		m.digest.Write(b)

@@ -15,6 +15,7 @@ const (
 	MaxEdits       = 500     // edits of one answer
 	MaxAnswerBytes = 1 << 20 // bytes of all strings of one answer
 	MaxHeaders     = 32      // headers of one action
+	MaxOffer       = 64      // values of one answer's offer
 	MaxSettings    = 1 << 20 // bytes of the settings of one experience
 	MaxErrors      = 100     // setting errors of one Configure
 	MaxErrorBytes  = 4096    // bytes of one error message
@@ -32,6 +33,8 @@ func CheckAnswer(a *plugins.Answer) error {
 		return fmt.Errorf("answer has %d edits, at most %d are allowed", len(a.Edits), MaxEdits)
 	case len(a.Action.Headers) > MaxHeaders:
 		return fmt.Errorf("answer has %d headers, at most %d are allowed", len(a.Action.Headers), MaxHeaders)
+	case len(a.Offer) > MaxOffer:
+		return fmt.Errorf("answer offers %d values, at most %d are allowed", len(a.Offer), MaxOffer)
 	case a.TTL < 0:
 		return fmt.Errorf("answer has the negative TTL %s", a.TTL)
 	}
@@ -41,12 +44,19 @@ func CheckAnswer(a *plugins.Answer) error {
 		for _, f := range [...]struct{ name, value string }{
 			{"select", e.Select}, {"op", string(e.Op)}, {"text", e.Text},
 			{"html", e.HTML}, {"name", e.Name}, {"value", e.Value}, {"pattern", e.Pattern},
+			{"body", string(e.Body)}, {"pointer", e.Pointer}, {"json", string(e.JSON)},
 		} {
 			if !utf8.ValidString(f.value) {
 				return fmt.Errorf("edits[%d].%s of the answer is not valid UTF-8", i, f.name)
 			}
 			total += len(f.value)
 		}
+	}
+	for name, value := range a.Offer {
+		if !utf8.ValidString(name) || !utf8.ValidString(value) {
+			return errors.New("offer of the answer is not valid UTF-8")
+		}
+		total += len(name) + len(value)
 	}
 	if !utf8.ValidString(a.Action.Redirect) || !utf8.ValidString(a.Action.Path) {
 		return errors.New("the action of the answer is not valid UTF-8")

@@ -77,12 +77,13 @@ func requestFromWire(r *PlanRequest) *plugins.Request {
 }
 
 func answerToWire(a *plugins.Answer) *PlanResponse {
-	out := &PlanResponse{TtlMs: ttlToWire(a.TTL)}
+	out := &PlanResponse{TtlMs: ttlToWire(a.TTL), Offer: a.Offer}
 	if len(a.Edits) > 0 {
 		out.Edits = make([]*Edit, len(a.Edits))
 	}
 	for i, e := range a.Edits {
-		out.Edits[i] = &Edit{Select: e.Select, Op: string(e.Op), Text: e.Text, Html: e.HTML, Name: e.Name, Value: e.Value, Pattern: e.Pattern, Required: e.Required}
+		out.Edits[i] = &Edit{Select: e.Select, Op: string(e.Op), Text: e.Text, Html: e.HTML, Name: e.Name, Value: e.Value, Pattern: e.Pattern, Required: e.Required,
+			Body: string(e.Body), Pointer: e.Pointer, Json: string(e.JSON)}
 	}
 	if a.Action.IsZero() {
 		return out
@@ -95,7 +96,7 @@ func answerToWire(a *plugins.Answer) *PlanResponse {
 }
 
 func answerFromWire(r *PlanResponse) *plugins.Answer {
-	out := &plugins.Answer{TTL: ttlFromWire(r.GetTtlMs())}
+	out := &plugins.Answer{TTL: ttlFromWire(r.GetTtlMs()), Offer: r.GetOffer()}
 	if n := len(r.GetEdits()); n > 0 {
 		out.Edits = make([]plugins.Edit, n)
 	}
@@ -103,6 +104,7 @@ func answerFromWire(r *PlanResponse) *plugins.Answer {
 		out.Edits[i] = plugins.Edit{
 			Select: e.GetSelect(), Op: decision.Op(e.GetOp()), Text: e.GetText(),
 			HTML: e.GetHtml(), Name: e.GetName(), Value: e.GetValue(), Pattern: e.GetPattern(), Required: e.GetRequired(),
+			Body: decision.Body(e.GetBody()), Pointer: e.GetPointer(), JSON: decision.JSON(e.GetJson()),
 		}
 	}
 	if a := r.GetAction(); a != nil {

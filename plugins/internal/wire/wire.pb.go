@@ -492,7 +492,8 @@ type PlanResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Edits         []*Edit                `protobuf:"bytes,1,rep,name=edits,proto3" json:"edits,omitempty"`
 	Action        *Action                `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
-	TtlMs         int64                  `protobuf:"varint,3,opt,name=ttl_ms,json=ttlMs,proto3" json:"ttl_ms,omitempty"` // 0: until the configuration changes
+	TtlMs         int64                  `protobuf:"varint,3,opt,name=ttl_ms,json=ttlMs,proto3" json:"ttl_ms,omitempty"`                                                             // 0: until the configuration changes
+	Offer         map[string]string      `protobuf:"bytes,4,rep,name=offer,proto3" json:"offer,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // for the slots {{offer "name"}} of the edits
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -548,6 +549,13 @@ func (x *PlanResponse) GetTtlMs() int64 {
 	return 0
 }
 
+func (x *PlanResponse) GetOffer() map[string]string {
+	if x != nil {
+		return x.Offer
+	}
+	return nil
+}
+
 type Edit struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Select        string                 `protobuf:"bytes,1,opt,name=select,proto3" json:"select,omitempty"`
@@ -558,6 +566,9 @@ type Edit struct {
 	Value         string                 `protobuf:"bytes,6,opt,name=value,proto3" json:"value,omitempty"`
 	Pattern       string                 `protobuf:"bytes,7,opt,name=pattern,proto3" json:"pattern,omitempty"` // of replace_text
 	Required      bool                   `protobuf:"varint,8,opt,name=required,proto3" json:"required,omitempty"`
+	Body          string                 `protobuf:"bytes,9,opt,name=body,proto3" json:"body,omitempty"`        // "html", "json", "text"; empty: json with a pointer, else html
+	Pointer       string                 `protobuf:"bytes,10,opt,name=pointer,proto3" json:"pointer,omitempty"` // JSON Pointer
+	Json          string                 `protobuf:"bytes,11,opt,name=json,proto3" json:"json,omitempty"`       // one JSON value, for set, append and merge
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -646,6 +657,27 @@ func (x *Edit) GetRequired() bool {
 		return x.Required
 	}
 	return false
+}
+
+func (x *Edit) GetBody() string {
+	if x != nil {
+		return x.Body
+	}
+	return ""
+}
+
+func (x *Edit) GetPointer() string {
+	if x != nil {
+		return x.Pointer
+	}
+	return ""
+}
+
+func (x *Edit) GetJson() string {
+	if x != nil {
+		return x.Json
+	}
+	return ""
 }
 
 type Action struct {
@@ -901,11 +933,16 @@ const file_wire_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x83\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xfd\x01\n" +
 	"\fPlanResponse\x12+\n" +
 	"\x05edits\x18\x01 \x03(\v2\x15.sedge.plugin.v1.EditR\x05edits\x12/\n" +
 	"\x06action\x18\x02 \x01(\v2\x17.sedge.plugin.v1.ActionR\x06action\x12\x15\n" +
-	"\x06ttl_ms\x18\x03 \x01(\x03R\x05ttlMs\"\xb6\x01\n" +
+	"\x06ttl_ms\x18\x03 \x01(\x03R\x05ttlMs\x12>\n" +
+	"\x05offer\x18\x04 \x03(\v2(.sedge.plugin.v1.PlanResponse.OfferEntryR\x05offer\x1a8\n" +
+	"\n" +
+	"OfferEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf8\x01\n" +
 	"\x04Edit\x12\x16\n" +
 	"\x06select\x18\x01 \x01(\tR\x06select\x12\x0e\n" +
 	"\x02op\x18\x02 \x01(\tR\x02op\x12\x12\n" +
@@ -914,7 +951,11 @@ const file_wire_proto_rawDesc = "" +
 	"\x04name\x18\x05 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x06 \x01(\tR\x05value\x12\x18\n" +
 	"\apattern\x18\a \x01(\tR\apattern\x12\x1a\n" +
-	"\brequired\x18\b \x01(\bR\brequired\"\x83\x01\n" +
+	"\brequired\x18\b \x01(\bR\brequired\x12\x12\n" +
+	"\x04body\x18\t \x01(\tR\x04body\x12\x18\n" +
+	"\apointer\x18\n" +
+	" \x01(\tR\apointer\x12\x12\n" +
+	"\x04json\x18\v \x01(\tR\x04json\"\x83\x01\n" +
 	"\x06Action\x12\x1a\n" +
 	"\bredirect\x18\x01 \x01(\tR\bredirect\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\x05R\x06status\x12\x12\n" +
@@ -944,7 +985,7 @@ func file_wire_proto_rawDescGZIP() []byte {
 	return file_wire_proto_rawDescData
 }
 
-var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_wire_proto_goTypes = []any{
 	(*DescribeRequest)(nil),   // 0: sedge.plugin.v1.DescribeRequest
 	(*DescribeResponse)(nil),  // 1: sedge.plugin.v1.DescribeResponse
@@ -962,6 +1003,7 @@ var file_wire_proto_goTypes = []any{
 	nil,                       // 13: sedge.plugin.v1.PlanRequest.QueryEntry
 	nil,                       // 14: sedge.plugin.v1.PlanRequest.ArmsEntry
 	nil,                       // 15: sedge.plugin.v1.PlanRequest.AttributesEntry
+	nil,                       // 16: sedge.plugin.v1.PlanResponse.OfferEntry
 }
 var file_wire_proto_depIdxs = []int32{
 	5,  // 0: sedge.plugin.v1.ConfigureResponse.scope:type_name -> sedge.plugin.v1.Scope
@@ -971,20 +1013,21 @@ var file_wire_proto_depIdxs = []int32{
 	15, // 4: sedge.plugin.v1.PlanRequest.attributes:type_name -> sedge.plugin.v1.PlanRequest.AttributesEntry
 	8,  // 5: sedge.plugin.v1.PlanResponse.edits:type_name -> sedge.plugin.v1.Edit
 	9,  // 6: sedge.plugin.v1.PlanResponse.action:type_name -> sedge.plugin.v1.Action
-	10, // 7: sedge.plugin.v1.Action.headers:type_name -> sedge.plugin.v1.Header
-	0,  // 8: sedge.plugin.v1.Plugin.Describe:input_type -> sedge.plugin.v1.DescribeRequest
-	2,  // 9: sedge.plugin.v1.Plugin.Configure:input_type -> sedge.plugin.v1.ConfigureRequest
-	6,  // 10: sedge.plugin.v1.Plugin.Plan:input_type -> sedge.plugin.v1.PlanRequest
-	11, // 11: sedge.plugin.v1.Plugin.Release:input_type -> sedge.plugin.v1.ReleaseRequest
-	1,  // 12: sedge.plugin.v1.Plugin.Describe:output_type -> sedge.plugin.v1.DescribeResponse
-	3,  // 13: sedge.plugin.v1.Plugin.Configure:output_type -> sedge.plugin.v1.ConfigureResponse
-	7,  // 14: sedge.plugin.v1.Plugin.Plan:output_type -> sedge.plugin.v1.PlanResponse
-	12, // 15: sedge.plugin.v1.Plugin.Release:output_type -> sedge.plugin.v1.ReleaseResponse
-	12, // [12:16] is the sub-list for method output_type
-	8,  // [8:12] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	16, // 7: sedge.plugin.v1.PlanResponse.offer:type_name -> sedge.plugin.v1.PlanResponse.OfferEntry
+	10, // 8: sedge.plugin.v1.Action.headers:type_name -> sedge.plugin.v1.Header
+	0,  // 9: sedge.plugin.v1.Plugin.Describe:input_type -> sedge.plugin.v1.DescribeRequest
+	2,  // 10: sedge.plugin.v1.Plugin.Configure:input_type -> sedge.plugin.v1.ConfigureRequest
+	6,  // 11: sedge.plugin.v1.Plugin.Plan:input_type -> sedge.plugin.v1.PlanRequest
+	11, // 12: sedge.plugin.v1.Plugin.Release:input_type -> sedge.plugin.v1.ReleaseRequest
+	1,  // 13: sedge.plugin.v1.Plugin.Describe:output_type -> sedge.plugin.v1.DescribeResponse
+	3,  // 14: sedge.plugin.v1.Plugin.Configure:output_type -> sedge.plugin.v1.ConfigureResponse
+	7,  // 15: sedge.plugin.v1.Plugin.Plan:output_type -> sedge.plugin.v1.PlanResponse
+	12, // 16: sedge.plugin.v1.Plugin.Release:output_type -> sedge.plugin.v1.ReleaseResponse
+	13, // [13:17] is the sub-list for method output_type
+	9,  // [9:13] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_wire_proto_init() }
@@ -998,7 +1041,7 @@ func file_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_proto_rawDesc), len(file_wire_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
