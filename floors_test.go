@@ -39,6 +39,7 @@ var rooms = []room{
 	{path: "plugins/plan", floor: 2, ours: []string{"plugins", "decision"}, theirs: []string{"github.com/dgraph-io/ristretto"}},
 	{path: "plugins/builtin/...", floor: 2, ours: []string{"plugins", "decision"}},
 	{path: "proxy", floor: 2, ours: []string{"decision", "visitor", "visitor/attributes", "event", "rewrite", "proxy/..."}, theirs: []string{"github.com/valyala/fasthttp", "github.com/klauspost/compress"}},
+	{path: "proxy/cache", floor: 2, ours: []string{"decision"}, theirs: []string{"github.com/valyala/fasthttp", "github.com/dgraph-io/ristretto"}},
 	{path: "proxy/...", floor: 2, ours: []string{"decision", "proxy/..."}, theirs: []string{"github.com/valyala/fasthttp"}},
 	{path: "ledger", floor: 3, ours: []string{"decision", "event/...", "profile/...", "kpi"}, theirs: []string{"go.etcd.io/bbolt"}},
 	{path: "plugins/sdk", floor: 3, ours: []string{"plugins", "plugins/internal/wire", "decision"}, theirs: []string{"github.com/hashicorp/go-plugin", "github.com/hashicorp/go-hclog", "google.golang.org/grpc"}},

@@ -40,6 +40,9 @@ type pageBody struct {
 	flowTarget
 	taken *upstream.TakenBody
 
+	arrived  arrivedReader
+	whole    bool // all of the body has arrived
+	replayed bool // it is the origin's own after all
 	raw      rawReader
 	unpacker *unpacker
 	unpack   bool
@@ -61,7 +64,7 @@ type pageBody struct {
 
 	collect *collector // nil: not to be stored
 	watch   *watch     // nil: nobody is counted
-	onBail  func(rewrite.Reason)
+	notes   notes
 }
 
 // rawReader counts the origin's bytes, and keeps them until a page is known to
@@ -100,15 +103,14 @@ func newPacker() *gzip.Writer {
 
 // open makes the page ready. It reports false if the compressed body is damaged
 // at its beginning: the origin's bytes then pass as they are.
-func (b *pageBody) open(taken *upstream.TakenBody, unpack, pack bool) bool {
-	b.taken = taken
-	b.raw = rawReader{from: taken, kept: b.raw.kept[:0], keeping: unpack}
-	b.source = taken
-	b.unpack, b.pack = unpack, pack
-	if pack {
-		b.packer.Reset((*packed)(b))
-	}
+func (b *pageBody) open(unpack, pack bool) bool {
+	b.raw = rawReader{from: &b.arrived, kept: b.raw.kept[:0], keeping: unpack && !b.whole}
+	b.source = &b.arrived
+	b.setPacking(unpack, pack)
 	if !unpack {
+		if b.whole {
+			b.first, b.firstErr = b.arrived.take(), io.EOF
+		}
 		return true
 	}
 	err := b.begin()
@@ -118,6 +120,13 @@ func (b *pageBody) open(taken *upstream.TakenBody, unpack, pack bool) bool {
 		return false
 	}
 	return true
+}
+
+func (b *pageBody) setPacking(unpack, pack bool) {
+	b.unpack, b.pack = unpack, pack
+	if pack {
+		b.packer.Reset((*packed)(b))
+	}
 }
 
 // begin unpacks the first part of the page.
@@ -143,28 +152,21 @@ func (b *pageBody) begin() error {
 
 // replay goes back to the origin's own bytes.
 func (b *pageBody) replay() {
-	b.source = io.MultiReader(newReader(b.raw.kept), b.taken)
+	if b.whole {
+		b.arrived.rest = b.arrived.kept
+	} else {
+		b.arrived.rest = b.raw.kept
+	}
+	b.source = &b.arrived
 	b.first, b.firstErr = nil, nil
+	b.out, b.read, b.emitted = b.out[:0], 0, 0
 	b.unpack, b.pack = false, false
-	b.collect = nil
+	b.done, b.err, b.replayed = false, nil, true
+	b.collect, b.watch = nil, nil
 	if b.rewriter != nil {
 		b.rewriter.Release()
 		b.rewriter = nil
 	}
-}
-
-// newReader reads a copy: the kept bytes go back to the pool's buffer.
-func newReader(p []byte) io.Reader { return &sliceReader{rest: p} }
-
-type sliceReader struct{ rest []byte }
-
-func (r *sliceReader) Read(p []byte) (int, error) {
-	if len(r.rest) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(p, r.rest)
-	r.rest = r.rest[n:]
-	return n, nil
 }
 
 // packed is where the packer writes.
@@ -206,7 +208,9 @@ func (b *pageBody) step() {
 	b.read += int64(len(chunk))
 	if b.unpack && b.read > bombFloor && b.read/bombRatio > b.raw.n {
 		err = errBomb
-		b.server.stats.failOpen(ReasonBomb)
+		if !b.whole { // else the page is told of as a whole
+			b.server.stats.failOpen(ReasonBomb)
+		}
 	}
 	if err == nil || err == io.EOF {
 		if werr := b.edit(chunk, err == io.EOF); werr != nil {
@@ -235,8 +239,11 @@ func (b *pageBody) edit(chunk []byte, last bool) (err error) {
 	if err != nil || !b.pack {
 		return err
 	}
-	if last {
+	switch {
+	case last:
 		return b.packer.Close()
+	case b.whole: // nobody waits for a part of it
+		return nil
 	}
 	return b.packer.Flush()
 }
@@ -244,17 +251,11 @@ func (b *pageBody) edit(chunk []byte, last bool) (err error) {
 // finish ends a page that came to its clean end.
 func (b *pageBody) finish() {
 	b.done = true
-	if b.rewriter != nil {
-		if reason := b.rewriter.Bailed(); reason != rewrite.NotBailed && b.onBail != nil {
-			b.onBail(reason)
-		}
-	}
 	var matches []rewrite.Match
-	if b.rewriter != nil {
-		matches = b.rewriter.Matches()
-	}
-	if b.rewriter != nil {
-		b.server.stats.SlotsRefused.Add(uint64(b.rewriter.Refused()))
+	if r := b.rewriter; r != nil {
+		matches = r.Matches()
+		b.notes.page(r.Bailed(), r.Conflicts())
+		b.server.stats.SlotsRefused.Add(uint64(r.Refused()))
 	}
 	b.collect.store(b.rewriter, matches)
 	b.collect = nil
@@ -326,16 +327,17 @@ func (b *pageBody) release() {
 	if b.rewriter != nil {
 		b.rewriter.Release()
 	}
-	out, kept := b.out[:0], b.raw.kept[:0]
-	if cap(out) > keptOut {
-		out = nil
-	}
-	if cap(kept) > keptOut {
-		kept = nil
-	}
 	*b = pageBody{
-		flowTarget: flowTarget{server: s}, unpacker: b.unpacker, packer: b.packer,
-		chunk: b.chunk, out: out, raw: rawReader{kept: kept},
+		flowTarget: flowTarget{server: s}, unpacker: b.unpacker, packer: b.packer, chunk: b.chunk,
+		out: reusable(b.out), raw: rawReader{kept: reusable(b.raw.kept)}, arrived: arrivedReader{kept: reusable(b.arrived.kept)},
 	}
 	s.pages.Put(b)
+}
+
+// reusable returns an empty buffer for the pool, none if it is too large for that.
+func reusable(b []byte) []byte {
+	if cap(b) > keptOut {
+		return nil
+	}
+	return b[:0]
 }

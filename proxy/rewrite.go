@@ -121,41 +121,62 @@ func (x *exchange) edit(lifetime time.Duration) {
 		x.conclude("fwd=" + x.forwarded())
 		return
 	}
-	taken := origin.Take()
 	page := x.server.pages.Get().(*pageBody)
-	store := lifetime > 0 && taken.Framed()
-	unpack := packed && (program != nil || store)
-	if program != nil {
-		page.rewriter = program.NewRewriter(page, rewrite.Limits{
-			Memory: x.server.cfg.PageMemory, Encoding: rewrite.EncodingOf(string(h.ContentType())),
-			Values: x.slotValues(program),
-		})
-		page.onBail = x.bailed()
-	}
+	page.taken = origin.Take()
+	page.arrived.from = page.taken
 	page.watch = x.newWatch()
-	if !page.open(taken, unpack, unpack) {
-		x.noteFailOpen(ReasonCorrupt)
-		page.watch, store = nil, false
-	}
-	status := "fwd=" + x.forwarded()
+	store := lifetime > 0 && page.taken.Framed()
 	if store {
 		page.collect = x.newCollector(lifetime)
+	}
+	x.run(page, program, packed && (program != nil || store))
+	status := "fwd=" + x.forwarded()
+	if store && !page.replayed {
 		status += "; stored"
 	}
-	if applies(x.plan) && (page.rewriter != nil || !x.plan.Action.IsZero()) {
+	if applies(x.plan) && (program != nil && !page.replayed || !x.plan.Action.IsZero()) {
 		x.server.stats.Personalized.Add(1)
 	}
+	if page.unpack && !page.pack {
+		delFold(h, fasthttp.HeaderContentEncoding)
+	}
 	x.conclude(status)
-	x.stream(page)
+	x.send(page, page.length())
 }
 
-// bailed returns what is to be noted when the rewriter leaves the rest of a page
-// as it is. The exchange is gone by then.
-func (x *exchange) bailed() func(rewrite.Reason) {
-	server, id := x.server, x.id
-	return func(reason rewrite.Reason) {
-		server.stats.failOpen(ReasonRewrite)
-		server.log.Warn("rest of the page not rewritten", "reason", string(reason), "request_id", id)
+// run makes the page ready to leave, or to be edited while it leaves. What fails
+// before anything has left ends in the origin's own bytes.
+func (x *exchange) run(page *pageBody, program *program, unpack bool) {
+	h := &x.ctx.Response.Header
+	pack := unpack && x.acceptsGzip()
+	if program != nil {
+		limits := rewrite.Limits{Memory: x.server.cfg.PageMemory, Encoding: rewrite.EncodingOf(string(h.ContentType()))}
+		page.notes = notes{x.server, x.id, program}
+		page.gather(max(-1, h.ContentLength()))
+		if page.whole && page.splice(program, limits, unpack, pack) {
+			return
+		}
+		limits.Values = x.slotValues(program)
+		page.rewriter = program.NewRewriter(page, limits)
+	}
+	if !page.open(unpack, pack) {
+		x.noteFailOpen(ReasonCorrupt)
+		return
+	}
+	if !page.whole {
+		return
+	}
+	page.runWhole()
+	if page.err != nil {
+		reason := ReasonCorrupt
+		switch page.err {
+		case errPanic:
+			reason = ReasonPanic
+		case errBomb:
+			reason = ReasonBomb
+		}
+		page.replay()
+		x.noteFailOpen(reason)
 	}
 }
 
@@ -166,7 +187,7 @@ func (x *exchange) program() *program {
 	}
 	p, ok := x.server.programs.Get(x.plan.Digest)
 	if !ok {
-		p = &program{}
+		p = &program{edits: x.plan.Edits}
 		if p.Program, p.err = rewrite.Compile(x.plan.Edits); p.err == nil {
 			p.attributes, p.err = slotAttributes(p.Slots(), x.site.Cookie.Name())
 		}

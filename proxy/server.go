@@ -45,6 +45,7 @@ type Server struct {
 	stats     Stats
 	variants  *cache.Variants
 	programs  *cache.Recent[decision.Digest, *program]
+	bodies    *cache.Bodies[*rewrite.Page] // pages seen before, by the origin's bytes; nil for those that cannot be compiled
 	exchanges sync.Pool
 	pages     sync.Pool // *pageBody
 	packers   sync.Pool // *gzip.Writer
@@ -61,8 +62,10 @@ type Server struct {
 // program is what a plan's edits compile to, or why they do not.
 type program struct {
 	*rewrite.Program
+	edits      []decision.PlannedEdit
 	attributes *attributes.Extractor // what the slots name of the request, in their order; nil for nothing
 	err        error
+	reported   atomic.Bool // its conflicts are logged
 }
 
 // New makes a server of a valid configuration. It answers 503 until it has a site.
@@ -78,10 +81,19 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	kept := o.Cache.WithDefaults()
+	if kept.Disabled {
+		kept.PageMemory = 0
+	}
+	bodies, err := cache.NewBodies[*rewrite.Page](int64(kept.PageMemory))
+	if err != nil {
+		return nil, fmt.Errorf("make server: %w", err)
+	}
 	s := &Server{
 		cfg: cfg, log: o.Logger, accessLog: *cfg.AccessLog, now: o.Now, random: o.Random, trusted: trusted,
 		variants: cache.NewVariants(o.Cache),
 		programs: cache.NewRecent[decision.Digest, *program](maxPrograms),
+		bodies:   bodies,
 	}
 	s.exchanges.New = func() any {
 		x := &exchange{server: s, out: new(fasthttp.Request)}
@@ -134,8 +146,11 @@ func (s *Server) Stats() *Stats { return &s.stats }
 // CacheUsage returns what the variant cache holds at this moment.
 func (s *Server) CacheUsage() cache.Usage { return s.variants.Usage() }
 
-// ClearCache drops every variant.
-func (s *Server) ClearCache() { s.variants.Clear() }
+// ClearCache drops every variant and every compiled page.
+func (s *Server) ClearCache() {
+	s.variants.Clear()
+	s.bodies.Clear()
+}
 
 // Config returns the settings with their defaults.
 func (s *Server) Config() Config { return s.cfg }
@@ -199,6 +214,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		l.closeAll()
 	}
 	s.SetSite(nil)
+	s.bodies.Close()
 	if err != nil {
 		return fmt.Errorf("shut down: %w", err)
 	}

@@ -52,6 +52,8 @@ type Stats struct {
 	CacheBypass  atomic.Uint64
 	CacheStores  atomic.Uint64
 	RewriteBytes atomic.Uint64 // bytes of pages read by the rewriter
+	Spliced      atomic.Uint64 // pages edited without reading them, since their bytes were seen before
+	Conflicts    atomic.Uint64 // pages on which an edit hid one of another experience
 	SlotsRefused atomic.Uint64 // edits with slots left out of elements that are no place for them
 
 	Minted  atomic.Uint64 // visitors given their cookie

@@ -87,6 +87,8 @@ func (c *nodeCollector) collectProxy(m metricSink) {
 	usage := c.proxy.CacheUsage()
 	m.gauge("cache_bytes", "Memory of the variants.", float64(usage.Bytes))
 	m.counter("rewrite_bytes_total", "Bytes of pages read by the rewriter.", s.RewriteBytes.Load())
+	m.counter("rewrite_spliced_total", "Pages edited without reading them, since their bytes were seen before.", s.Spliced.Load())
+	m.counter("rewrite_conflicts_total", "Pages on which an edit hid one of another experience.", s.Conflicts.Load())
 	m.counter("rewrite_slots_refused_total", "Edits with slots left out of elements that are no place for them.", s.SlotsRefused.Load())
 	m.counter("visitors_minted_total", "Visitors given their cookie.", s.Minted.Load())
 	m.counter("visitors_forged_cookies_total", "Cookies that no key has signed.", s.Forged.Load())

@@ -1,0 +1,104 @@
+package upstream
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"time"
+)
+
+// ErrLate says that no more of a body came in time; nothing of it is lost.
+var ErrLate = errors.New("no more of the body has come yet")
+
+// ReadBefore reads as Read does, but waits for the next byte only until a moment,
+// and then returns ErrLate.
+func (b *TakenBody) ReadBefore(p []byte, until time.Time) (int, error) {
+	if b.conn == nil {
+		return 0, b.err
+	}
+	n, err := b.readBefore(p, until)
+	switch {
+	case err == nil || n > 0 && isTimeout(err):
+		return n, nil
+	case isTimeout(err):
+		return 0, ErrLate
+	case err != io.EOF:
+		err = fail("read answer body", err)
+	}
+	_ = (*Body)(b).finish(err)
+	return n, err
+}
+
+// readBefore reads with a shorter limit than usual.
+func (b *TakenBody) readBefore(p []byte, until time.Time) (int, error) {
+	wait := time.Until(until)
+	if wait <= 0 {
+		return 0, os.ErrDeadlineExceeded
+	}
+	c := b.conn
+	idle := c.ReadIdle
+	c.ReadIdle = wait
+	defer func() {
+		if c.ReadIdle = idle; idle <= 0 {
+			_ = c.SetReadDeadline(time.Time{})
+		}
+	}()
+	if b.framing == byChunks && b.left == 0 {
+		if err := b.awaitChunk(); err != nil {
+			return 0, err
+		}
+	}
+	return (*Body)(b).read(p)
+}
+
+// awaitChunk waits until what stands in front of the next chunk's data, or all that
+// follows the last chunk, can be read at once: reading a part of it and stopping
+// would lose that part. What is wrong with it shows when it is read.
+func (b *TakenBody) awaitChunk() error {
+	br := b.conn.br
+	for !b.chunkBuffered() && br.Buffered() < br.Size() {
+		if _, err := br.Peek(br.Buffered() + 1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chunkBuffered looks for a whole size line in the buffer, and behind it for a byte
+// of the chunk or, after the last one, for the end of the trailers.
+func (b *TakenBody) chunkBuffered() bool {
+	buffered, _ := b.conn.br.Peek(b.conn.br.Buffered())
+	if b.inChunk {
+		buffered = buffered[min(2, len(buffered)):]
+	}
+	for at, c := range buffered {
+		if c != '\n' {
+			continue
+		}
+		size, ok := parseChunkSize(bytes.TrimSuffix(buffered[:at], []byte("\r")))
+		if ok && size == 0 {
+			return endsInEmptyLine(buffered[at+1:])
+		}
+		return at+1 < len(buffered)
+	}
+	return false
+}
+
+// endsInEmptyLine reports whether a section of fields is complete.
+func endsInEmptyLine(section []byte) bool {
+	empty := true
+	for _, c := range section {
+		switch c {
+		case '\n':
+			if empty {
+				return true
+			}
+			empty = true
+		case '\r':
+		default:
+			empty = false
+		}
+	}
+	return false
+}

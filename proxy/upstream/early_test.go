@@ -1,0 +1,118 @@
+package upstream
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// However an origin pauses, ReadBefore loses nothing: neither of the data nor of
+// what stands between chunks.
+func TestReadBeforeLosesNothing(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	body := strings.Repeat("0123456789abcdef", 40)
+	chunked := ""
+	for rest := body; rest != ""; {
+		n := min(len(rest), 1+random.IntN(60))
+		chunked += fmt.Sprintf("%x;x=y\r\n%s\r\n", n, rest[:n])
+		rest = rest[n:]
+	}
+	for name, answer := range map[string]string{
+		"length":   fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(body), body),
+		"chunked":  "Transfer-Encoding: chunked\r\n\r\n" + chunked + "0\r\n\r\n",
+		"trailers": "Transfer-Encoding: chunked\r\n\r\n" + chunked + "000\r\nx-sum: 1\r\n\r\n",
+		"close":    "Connection: close\r\n\r\n" + body,
+	} {
+		t.Run(name, func(t *testing.T) {
+			next := make(chan int)
+			done := sync.OnceFunc(func() { close(next) })
+			head := strings.Index(answer, "\r\n\r\n") + 4
+			o := newOrigin(t, func(p *peer) {
+				p.request()
+				p.send("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n" + answer[:head])
+				rest := answer[head:]
+				for n := range next {
+					n = min(n, len(rest))
+					p.send(rest[:n])
+					if rest = rest[n:]; rest == "" {
+						return
+					}
+				}
+			})
+			taken := takeBody(t, newUpstream(t, o.url()))
+			defer func() { done(); _ = taken.Close() }()
+			sent, late := head, 0
+			more := func() {
+				if n := 1 + random.IntN(3); sent < len(answer) {
+					sent += n
+					next <- n
+				}
+			}
+			var got strings.Builder
+			buffer := make([]byte, 100)
+			for {
+				n, err := taken.ReadBefore(buffer[:1+random.IntN(len(buffer))], time.Now().Add(100*time.Microsecond))
+				got.Write(buffer[:n])
+				if errors.Is(err, ErrLate) {
+					late++
+					more()
+					continue
+				}
+				if err == io.EOF {
+					break
+				}
+				if err != nil {
+					t.Fatalf("after %d bytes: %v", got.Len(), err)
+				}
+			}
+			done()
+			if got.String() != body {
+				t.Errorf("%d bytes, want %d", got.Len(), len(body))
+			}
+			if late < 20 {
+				t.Errorf("late %d times only", late)
+			}
+		})
+	}
+}
+
+// A body that is late for good still breaks by the usual limit.
+func TestReadBeforeLeavesTheLimit(t *testing.T) {
+	o := newOrigin(t, func(p *peer) {
+		p.request()
+		p.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234")
+		p.gone()
+	})
+	taken := takeBody(t, newUpstream(t, o.url(), func(c *Config) { c.IdleTimeout = 50 * time.Millisecond }))
+	defer taken.Close()
+	p := make([]byte, 100)
+	n, err := taken.ReadBefore(p, time.Now().Add(time.Second))
+	if n != 5 || err != nil {
+		t.Fatal(n, err)
+	}
+	if _, err := taken.ReadBefore(p, time.Now().Add(time.Millisecond)); err != ErrLate {
+		t.Errorf("%v", err)
+	}
+	if _, err := taken.ReadBefore(p, time.Now().Add(-time.Millisecond)); err != ErrLate {
+		t.Errorf("%v", err)
+	}
+	_, err = taken.Read(p)
+	wantKind(t, err, Timeout)
+}
+
+// takeBody asks for a page and returns its body.
+func takeBody(t *testing.T, u *Upstream) *TakenBody {
+	t.Helper()
+	resp := &fasthttp.Response{}
+	if err := u.Do(get(t), resp, nil, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	return resp.BodyStream().(*Body).Take()
+}

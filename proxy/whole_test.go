@@ -1,0 +1,205 @@
+package proxy
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sedge-proxy/sedge/decision"
+	"github.com/sedge-proxy/sedge/event"
+	"github.com/sedge-proxy/sedge/internal/corpus"
+	"github.com/sedge-proxy/sedge/proxy/cache"
+)
+
+// Pages that come again are spliced and not read: the answers are the same to the
+// byte, whatever the coding, and so is what is counted.
+func TestPagesSeenBefore(t *testing.T) {
+	files, err := filepath.Glob(corpus.Path(t, "html", "pages") + "/*.html")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no pages: %v", err)
+	}
+	content, whole := map[string]string{}, 0
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content["/"+filepath.Base(file)] = string(b)
+		if len(b) <= wholeSize {
+			whole++
+		}
+	}
+	serve := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		body := content[r.URL.Path]
+		if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+			w.Header().Set("Content-Encoding", "gzip")
+			body = string(packBytes(body))
+		}
+		_, _ = io.WriteString(w, body)
+	}
+	plan := &decision.Plan{Concerned: true, Edits: []decision.PlannedEdit{
+		{Edit: decision.Edit{Select: "body", Op: decision.OpPrepend, HTML: "<p>für Sie</p>"}, Experience: "a", Apply: true},
+		{Edit: decision.Edit{Select: "a[href]", Op: decision.OpSetAttribute, Name: "data-x", Value: "1"}, Experience: "b", Apply: true},
+		{Edit: decision.Edit{Select: "script", Op: decision.OpRemove}, Experience: "b"},
+	}, Triggers: []decision.Trigger{{
+		Exposure: decision.Exposure{Assignment: decision.Assignment{Experiment: "e", Arm: "a"}}, Edits: []int{0, 1, 2},
+	}}}
+	run := func(cfg cache.Config) (answers map[string][]string, n *node) {
+		e := always(plan)
+		n = start(t, origin(t, serve), setup{engines: e, cache: cfg})
+		_, cookie := n.visitor()
+		answers = map[string][]string{}
+		for path := range content {
+			for _, coding := range []string{"identity", "gzip"} {
+				for range 4 {
+					r := n.get(path, "Accept-Encoding", coding, "Cookie", cookie)
+					n.server.bodies.Wait()
+					if coding != "identity" && r.Header.Get("Content-Encoding") != "gzip" {
+						t.Errorf("%s: %s was asked for, and %q came", path, coding, r.Header.Get("Content-Encoding"))
+					}
+					answers[path] = append(answers[path], decoded(t, r))
+				}
+			}
+		}
+		return answers, n
+	}
+	streamed, streaming := run(cache.Config{Disabled: true})
+	spliced, splicing := run(cache.Config{})
+	for path, want := range streamed {
+		for i := range want {
+			if spliced[path][i] != want[i] {
+				t.Errorf("%s: answer %d differs: %d bytes, want %d", path, i, len(spliced[path][i]), len(want[i]))
+			}
+		}
+		if want[0] == content[path] {
+			t.Errorf("%s: not edited", path)
+		}
+	}
+	if got := streaming.server.Stats().Spliced.Load(); got != 0 {
+		t.Errorf("%d pages spliced, although nothing is kept", got)
+	}
+	// The first of four is read, and the machine may be too slow for a few others.
+	if got := splicing.server.Stats().Spliced.Load(); got < uint64(3*2*whole*8/10) {
+		t.Errorf("%d answers spliced of %d", got, 3*2*whole)
+	}
+	for _, kind := range []event.Type{event.Trigger, event.Delivery} {
+		want := len(streamed) * 8
+		eventually(t, fmt.Sprintf("%d events of type %v with splicing", want, kind), func() bool {
+			return len(splicing.engines.recorded(kind)) == want && len(streaming.engines.recorded(kind)) == want
+		})
+	}
+}
+
+// What is found for a page was made of its very bytes, in its character set, and
+// of the plan at hand.
+func TestSeenPagesAreToldApart(t *testing.T) {
+	body, contentType := shopPage, "text/html; charset=utf-8"
+	plan := text("#hero", "Grüße")
+	o := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", contentType)
+		_, _ = io.WriteString(w, body)
+	})
+	e := always(plan)
+	n := start(t, o, setup{engines: e})
+	see := func(want string) {
+		t.Helper()
+		for range 3 {
+			if r := n.get("/"); r.body != want {
+				t.Errorf("%q, want %q", r.body, want)
+			}
+			n.server.bodies.Wait()
+		}
+	}
+	see(strings.Replace(shopPage, "Welcome", "Grüße", 1))
+	body = strings.Replace(shopPage, "Welcome", "WelcomE", 1)
+	see(strings.Replace(shopPage, "Welcome", "Grüße", 1))
+	contentType = "text/html; charset=windows-1252"
+	see(strings.Replace(shopPage, "Welcome", "Gr\xfc\xdfe", 1))
+	*plan = *text("#hero", "Hi")
+	see(strings.Replace(shopPage, "Welcome", "Hi", 1))
+	if n.server.Stats().Spliced.Load() == 0 {
+		t.Error("nothing was spliced")
+	}
+}
+
+// An origin that pauses has its beginning at the client meanwhile.
+func TestPausingOriginKeepsNobodyWaiting(t *testing.T) {
+	for name, head := range map[string]string{
+		"length":  fmt.Sprintf("Content-Length: %d\r\n\r\n", len(shopPage)),
+		"chunked": "Transfer-Encoding: chunked\r\n\r\n",
+		"close":   "Connection: close\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			arrived := make(chan struct{})
+			first, rest := shopPage[:40], shopPage[40:]
+			if name == "chunked" {
+				// The pause is in the middle of a chunk's size.
+				first = fmt.Sprintf("%x\r\n%s\r\n%x", len(first), first, len(rest)>>4)
+				rest = fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(rest)&15, rest)
+			}
+			o := rawOrigin(t, func(r *bufio.Reader, c net.Conn) {
+				if _, err := readRequest(r); err != nil {
+					return
+				}
+				_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"+head+first)
+				<-arrived
+				_, _ = io.WriteString(c, rest)
+			})
+			n := start(t, o, setup{engines: always(text("#hero", "Hi"))})
+			req, _ := http.NewRequest("GET", "http://"+n.addr+"/", nil)
+			req.Header.Set("User-Agent", "Mozilla/5.0")
+			resp, err := n.client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			beginning := make([]byte, 15)
+			if _, err := io.ReadFull(resp.Body, beginning); err != nil || string(beginning) != shopPage[:15] {
+				t.Errorf("%q, %v", beginning, err)
+			}
+			close(arrived)
+			end, err := io.ReadAll(resp.Body)
+			if got := string(beginning) + string(end); err != nil || got != strings.Replace(shopPage, "Welcome", "Hi", 1) {
+				t.Errorf("%q, %v", got, err)
+			}
+		})
+	}
+}
+
+// A page that is there at once has its length in the answer's head.
+func TestWholePagesHaveALength(t *testing.T) {
+	n := start(t, pages(t, "text/html", shopPage), setup{engines: always(text("#hero", "Hi"))})
+	for range 3 {
+		if r := n.get("/"); r.ContentLength != int64(len(r.body)) {
+			t.Errorf("length %d, %d bytes", r.ContentLength, len(r.body))
+		}
+		n.server.bodies.Wait()
+	}
+}
+
+// Where an edit hides one of another experience, the operator is told once.
+func TestConflictsAreReported(t *testing.T) {
+	plan := text("#hero", "Hi")
+	plan.Edits = append(plan.Edits, decision.PlannedEdit{
+		Edit: decision.Edit{Select: "#hero", Op: decision.OpRemove}, Experience: "other", Apply: true,
+	})
+	n := start(t, pages(t, "text/html", shopPage), setup{engines: always(plan)})
+	for range 4 {
+		n.get("/")
+		n.server.bodies.Wait()
+	}
+	if got := n.server.Stats().Conflicts.Load(); got != 4 {
+		t.Errorf("counted %d times", got)
+	}
+	const told = `"experience":"test","op":"set_inner","select":"#hero","by":"other","by_op":"remove"`
+	if got := strings.Count(n.log.String(), told); got != 1 {
+		t.Errorf("told %d times: %s", got, n.log)
+	}
+}
