@@ -166,12 +166,12 @@ func oneOf(kind string, known map[string]bool) string {
 func (c *Config) validateEdits(faults *decision.Faults) {
 	for i := range c.Experiences {
 		for j, edit := range c.Experiences[i].Edits {
-			editFault(faults, at(at("experiences", i)+".edits", j), rewrite.Check(edit))
+			editFault(faults, at(at("experiences", i)+".edits", j), rewrite.CheckSlots(edit, rewrite.RefuseOffers))
 		}
 	}
 }
 
-// editFault notes what rewrite.Check found.
+// editFault notes what rewrite.CheckSlots found.
 func editFault(faults *decision.Faults, path string, err error) {
 	var wrong *rewrite.EditError
 	switch {

@@ -44,12 +44,14 @@ const poke = `(() => {
 	})), 150));
 })()`
 
-// Nothing that a visitor may call themselves runs in a page, wherever an edit puts it.
-func TestBrowserRunsNothingFromSlots(t *testing.T) {
-	var cases struct {
-		Payloads []string
-		Contexts []struct{ Name, HTML string }
-	}
+// slotCases are what package rewrite tests its slots with.
+type slotCases struct {
+	Payloads []string
+	Contexts []struct{ Name, HTML string }
+}
+
+func readSlotCases(t *testing.T) (cases slotCases) {
+	t.Helper()
 	file, err := os.ReadFile(filepath.Join("..", "rewrite", "testdata", "slots.json"))
 	if err == nil {
 		err = json.Unmarshal(file, &cases)
@@ -57,6 +59,11 @@ func TestBrowserRunsNothingFromSlots(t *testing.T) {
 	if err != nil || len(cases.Payloads) < 60 {
 		t.Fatalf("%d payloads: %v", len(cases.Payloads), err)
 	}
+	return cases
+}
+
+// slotsSite is an origin of pages with an empty place for slots.
+func slotsSite(t *testing.T) string {
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/static/") {
 			w.Header().Set("Content-Type", "text/javascript")
@@ -67,7 +74,35 @@ func TestBrowserRunsNothingFromSlots(t *testing.T) {
 		_, _ = io.WriteString(w, strings.Replace(slotsOrigin, "PATH", r.URL.Path, 1))
 	}))
 	t.Cleanup(origin.Close)
+	return origin.URL
+}
 
+// poked is what became of a page that was poked.
+type poked struct {
+	Pwned, Title, Path        string
+	Errors                    []string
+	Alerts, JSON, Places, Odd int
+	End                       bool
+}
+
+func (b *browser) poke() (found poked) {
+	b.t.Helper()
+	if err := json.Unmarshal([]byte(read(b, "poke", chromedp.Evaluate[string](poke, chromedp.EvalAwaitPromise))), &found); err != nil {
+		b.t.Fatal(err)
+	}
+	return found
+}
+
+// inert reports whether nothing ran, and all places stand in the page at path.
+func (p *poked) inert(path string, places int) bool {
+	return p.Pwned == "" && p.Alerts+p.JSON+p.Odd == 0 && len(p.Errors) == 0 &&
+		p.Title == "slots" && p.Path == path && p.End && p.Places == places
+}
+
+// Nothing that a visitor may call themselves runs in a page, wherever an edit puts it.
+func TestBrowserRunsNothingFromSlots(t *testing.T) {
+	cases := readSlotCases(t)
+	origin := slotsSite(t)
 	const batch = 60 // a profile keeps 64 traits
 	type edit struct {
 		Select string `json:"select"`
@@ -93,7 +128,7 @@ func TestBrowserRunsNothingFromSlots(t *testing.T) {
 		}
 	}
 	config, err := json.Marshal(map[string]any{
-		"upstreams":   []any{map[string]any{"name": "site", "url": origin.URL}},
+		"upstreams":   []any{map[string]any{"name": "site", "url": origin}},
 		"routes":      []any{map[string]any{"name": "all", "upstream": "site"}},
 		"experiences": experiences,
 	})
@@ -128,16 +163,7 @@ func TestBrowserRunsNothingFromSlots(t *testing.T) {
 			for _, way := range []string{"first", "again from memory"} {
 				at := fmt.Sprintf("/context/%d", i)
 				b.do("open "+at, chromedp.Navigate(n.site+at), chromedp.WaitVisible(chromedp.CSS("#end")))
-				var found struct {
-					Pwned, Title, Path        string
-					Errors                    []string
-					Alerts, JSON, Places, Odd int
-					End                       bool
-				}
-				if err := json.Unmarshal([]byte(read(b, "poke "+c.Name, chromedp.Evaluate[string](poke, chromedp.EvalAwaitPromise))), &found); err != nil {
-					t.Fatalf("%s: %v", c.Name, err)
-				}
-				if found.Pwned != "" || found.Alerts+found.JSON+found.Odd > 0 || len(found.Errors) > 0 || found.Title != "slots" || found.Path != at || !found.End || found.Places != batch {
+				if found := b.poke(); !found.inert(at, batch) {
 					t.Errorf("%s, payloads from %d, %s: %+v", c.Name, from, way, found)
 				}
 			}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/sedge-proxy/sedge/decision"
 	"github.com/sedge-proxy/sedge/event"
+	"github.com/sedge-proxy/sedge/plugins/sdk"
 	"github.com/sedge-proxy/sedge/proxy/cache"
 	"github.com/sedge-proxy/sedge/proxy/upstream"
 	"github.com/sedge-proxy/sedge/visitor"
@@ -28,6 +29,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if sdk.Started() { // by a test that needs a plugin's process
+		sdk.Serve(coupons{})
+		return
+	}
 	// fasthttp refreshes its date for ever, and its pool of workers notices a stop
 	// only when it wakes up.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -252,10 +253,12 @@ func (c *collector) store(r *rewrite.Rewriter, matches []rewrite.Match) {
 			}
 		}
 	}
+	identity := v.Body
 	if template != nil {
 		v.Holes = template
+		identity = template.AppendShape(slices.Clip(v.Body))
 	}
-	sum := sha256.Sum256(v.Body)
+	sum := sha256.Sum256(identity)
 	v.Header.Set(fasthttp.HeaderETag, `W/"`+hex.EncodeToString(sum[:12])+`"`)
 	if c.server.variants.Put(c.key, v) {
 		c.server.stats.CacheStores.Add(1)

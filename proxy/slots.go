@@ -35,8 +35,8 @@ func slotAttributes(slots []rewrite.Slot, cookie string) (*attributes.Extractor,
 }
 
 // slotValues returns this visitor's values for the slots of a program; nil when it
-// has none. Bots, and people who want no profile, get the fallbacks. The values
-// outlive the exchange.
+// has none. Bots, and people who want no profile, get the fallbacks of traits and
+// attributes. The values outlive the exchange.
 func (x *exchange) slotValues(p *program) []string {
 	slots := p.Slots()
 	if len(slots) == 0 {
@@ -52,6 +52,9 @@ func (x *exchange) slotValues(p *program) []string {
 		switch {
 		case s.Kind == rewrite.SlotSegment:
 			values[i] = strings.Clone(x.primary())
+		case s.Kind == rewrite.SlotOffer:
+			// A plugin was told no more of the stateless than they may see.
+			values[i] = x.plan.Edits[s.Edit].Offer[s.Name]
 		case stateless:
 		case s.Kind == rewrite.SlotTrait && x.facts.Profile != nil:
 			values[i] = traitText(x.facts.Profile.Traits[s.Name])

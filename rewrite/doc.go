@@ -73,7 +73,9 @@
 // # Slots
 //
 // Content may hold slots, as in {{trait "first_name" "there"}}, which are filled with
-// the visitor's values ([Limits].Values, in the order of [Program.Slots]). How a
+// the visitor's values ([Limits].Values, in the order of [Program.Slots]). Edits share
+// a trait, an attribute and the segment; {{offer "name" "fallback"}} is each edit's own
+// ([Slot].Edit), since its value came with the answer that the edit came with. How a
 // value is escaped is decided when the edit is compiled, by a walk over its HTML; a
 // slot where nothing would make a value safe is an [EditError]. Neither the page nor
 // values are looked at for slots. A page that was filled is not for anybody else:

@@ -185,7 +185,7 @@ func (c *compiler) edit(number int32, e *decision.PlannedEdit) error {
 	resolved.Edit = sample
 	out := compileEdit(&resolved)
 	out.filled = slots
-	c.numberSlots(slots)
+	c.numberSlots(number, slots)
 	c.number(&out, e.Experience)
 	c.p.edits = append(c.p.edits, out)
 	return nil

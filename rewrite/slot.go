@@ -12,11 +12,16 @@ import (
 type Slot struct {
 	Kind SlotKind
 
-	// Name is the trait's or the attribute's; "" for the segment.
+	// Name is the trait's, the attribute's or the offered value's; "" for the segment.
 	Name string
 
 	// Fallback stands where there is no value, or an empty one.
 	Fallback string
+
+	// Edit is the edit with whose answer the value of an offer came: an index into the
+	// list given to [Compile]. Other kinds have 0, since their values are the same in
+	// every edit.
+	Edit int
 }
 
 // SlotKind says where the value of a slot comes from.
@@ -27,6 +32,7 @@ const (
 	SlotTrait     SlotKind = iota + 1 // {{trait "name" "fallback"}}: what identify said of the visitor
 	SlotAttribute                     // {{attribute "name" "fallback"}}: of the request
 	SlotSegment                       // {{segment "fallback"}}: the primary segment's name
+	SlotOffer                         // {{offer "name" "fallback"}}: of the answer that the edit belongs to
 )
 
 // MaxSlotValue is the most that is taken of a slot's value, in bytes.
@@ -36,7 +42,7 @@ const (
 	maxSlots    = 64  // in one edit
 	maxSlotName = 128 // bytes
 
-	slotKinds = `there are {{trait "name" "fallback"}}, {{attribute "name" "fallback"}} and {{segment "fallback"}}; {{"{{"}} writes a literal "{{"`
+	slotKinds = `there are {{trait "name" "fallback"}}, {{attribute "name" "fallback"}} and {{segment "fallback"}}, in the edits of a plugin {{offer "name" "fallback"}} too; {{"{{"}} writes a literal "{{"`
 )
 
 // slotPart is content as written, or a slot.
@@ -119,21 +125,12 @@ func (p *slotParser) parse(start int) (*Slot, error) {
 		if len(args) == 1 && args[0] == "{{" {
 			return nil, nil
 		}
-	case "trait", "attribute":
-		if len(args) == 0 || len(args) > 2 {
-			return nil, p.errorAt(start, `{{%s}} has %d values; expected the name and, if wanted, what stands where there is none: {{%s "name" "fallback"}}`, word, len(args), word)
-		}
-		slot := &Slot{Kind: SlotTrait, Name: args[0]}
-		if word == "attribute" {
-			slot.Kind = SlotAttribute
-		}
-		if slot.Name == "" || len(slot.Name) > maxSlotName {
-			return nil, p.errorAt(start, "the name in {{%s}} is %d bytes long; expected 1 to %d", word, len(slot.Name), maxSlotName)
-		}
-		if len(args) == 2 {
-			slot.Fallback = args[1]
-		}
-		return slot, p.checkFallback(start, slot)
+	case "trait":
+		return p.named(start, SlotTrait, word, args)
+	case "attribute":
+		return p.named(start, SlotAttribute, word, args)
+	case "offer":
+		return p.named(start, SlotOffer, word, args)
 	case "segment":
 		if len(args) > 1 {
 			return nil, p.errorAt(start, `{{segment}} has %d values; expected at most one, what stands where there is none: {{segment "fallback"}}`, len(args))
@@ -145,6 +142,21 @@ func (p *slotParser) parse(start int) (*Slot, error) {
 		return slot, p.checkFallback(start, slot)
 	}
 	return nil, p.errorAt(start, "found {{%s …}}, which is no slot; %s", word, slotKinds)
+}
+
+// named makes a slot of a name and perhaps a fallback.
+func (p *slotParser) named(start int, kind SlotKind, word string, args []string) (*Slot, error) {
+	if len(args) == 0 || len(args) > 2 {
+		return nil, p.errorAt(start, `{{%s}} has %d values; expected the name and, if wanted, what stands where there is none: {{%s "name" "fallback"}}`, word, len(args), word)
+	}
+	slot := &Slot{Kind: kind, Name: args[0]}
+	if slot.Name == "" || len(slot.Name) > maxSlotName {
+		return nil, p.errorAt(start, "the name in {{%s}} is %d bytes long; expected 1 to %d", word, len(slot.Name), maxSlotName)
+	}
+	if len(args) == 2 {
+		slot.Fallback = args[1]
+	}
+	return slot, p.checkFallback(start, slot)
 }
 
 func (p *slotParser) checkFallback(start int, slot *Slot) error {
@@ -347,4 +359,13 @@ func CheckSlots(e decision.Edit, known func(Slot) error) error {
 		}
 	}
 	return nil
+}
+
+// RefuseOffers is what [CheckSlots] asks about the slots of an edit that stands in a
+// configuration: it belongs to no plugin's answer, so nothing is offered to it.
+func RefuseOffers(s Slot) error {
+	if s.Kind != SlotOffer {
+		return nil
+	}
+	return refuse("the slot {{offer %q}} is filled from the answer of a plugin, and an edit of the configuration has no plugin that offers anything; use {{trait}}, {{attribute}} or {{segment}}, or the setting html of the plugin offers", s.Name)
 }

@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"encoding/binary"
 	"slices"
 
 	"github.com/sedge-proxy/sedge/decision"
@@ -31,8 +32,9 @@ func (f *filler) reset() {
 	}
 }
 
-// numberSlots gives the slots of an edit their numbers in the program.
-func (c *compiler) numberSlots(s *slotted) {
+// numberSlots gives the slots of an edit their numbers in the program. Edits share a
+// slot, but for offers: what one answer offers is nothing to the next one's edits.
+func (c *compiler) numberSlots(edit int32, s *slotted) {
 	if s == nil {
 		return
 	}
@@ -40,6 +42,9 @@ func (c *compiler) numberSlots(s *slotted) {
 		p := &s.pieces[i]
 		if p.number < 0 {
 			continue
+		}
+		if p.slot.Kind == SlotOffer {
+			p.slot.Edit = int(edit)
 		}
 		n := slices.Index(c.p.fills, p.slot)
 		if n < 0 {
@@ -242,6 +247,27 @@ func (t *Template) Cut(offset int64) int64 {
 		gone += min(int64(h.length), offset-h.at-gone)
 	}
 	return offset - gone
+}
+
+// AppendShape appends what tells two templates apart whose pages are the same once
+// the values are cut out: where values stand, and in what form.
+func (t *Template) AppendShape(dst []byte) []byte {
+	for i := range t.holes {
+		h := &t.holes[i]
+		fallback := t.slots[h.number].Fallback
+		dst = binary.AppendVarint(dst, h.at)
+		dst = binary.AppendUvarint(dst, uint64(h.number))
+		dst = append(dst, byte(h.escape), flagByte(h.utf8Page), flagByte(h.first))
+		dst = append(binary.AppendUvarint(dst, uint64(len(fallback))), fallback...)
+	}
+	return dst
+}
+
+func flagByte(set bool) byte {
+	if set {
+		return 1
+	}
+	return 0
 }
 
 // Size returns about how many bytes the template takes in memory.

@@ -90,7 +90,7 @@ func TestSlotFallbacks(t *testing.T) {
 	if want := `<p>, &lt;there&gt; (none, it&#34;s, )</p>`; got != want {
 		t.Errorf("got %s", got)
 	}
-	if slots := r.program.Slots(); len(slots) != 4 || slots[2] != (Slot{SlotAttribute, "utm.campaign", `it"s`}) {
+	if slots := r.program.Slots(); len(slots) != 4 || slots[2] != (Slot{Kind: SlotAttribute, Name: "utm.campaign", Fallback: `it"s`}) {
 		t.Errorf("slots %+v", slots)
 	}
 	long, _ := fillPage(t, e, "<p></p>", strings.Repeat("ü", 400)+"\x00\xff")
@@ -108,6 +108,11 @@ func TestBadSlotsAreRefused(t *testing.T) {
 		{`<b>{{trait}}</b>`, "has 0 values", 4},
 		{`{{trait "a" "b" "c"}}`, "has 3 values", 1},
 		{`{{trait ""}}`, "0 bytes long", 1},
+		{`<i>{{offer}}</i>`, "{{offer}} has 0 values", 4},
+		{`{{offer "a" "b" "c"}}`, "{{offer}} has 3 values", 1},
+		{`{{offer ''}}`, "the name in {{offer}} is 0 bytes long", 1},
+		{`<a {{offer "x"}}>`, "name of an attribute", 4},
+		{`{{offers "x"}}`, "no slot", 1},
 		{`{{trait name}}`, `found "n"`, 9},
 		{`{{trait "name}}`, "quote is not closed", 9},
 		{`{{trait "name"`, "not closed", 1},

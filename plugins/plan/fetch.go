@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -169,7 +170,7 @@ func (p *Planner) ask(ctx context.Context, e *experience, r *plugins.Request) (a
 		p.complain(e, reason, err)
 		return &answer{reason: reason, err: err, expires: p.now().Add(p.cfg.RetryAfter)}, p.cfg.RetryAfter
 	}
-	a = &answer{edits: slices.Clone(raw.Edits), action: raw.Action}
+	a = &answer{edits: slices.Clone(raw.Edits), offer: maps.Clone(raw.Offer), action: raw.Action}
 	a.action.Headers = slices.Clone(raw.Action.Headers)
 	if raw.TTL > 0 {
 		a.expires = p.now().Add(raw.TTL)

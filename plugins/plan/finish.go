@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"hash"
+	"maps"
 	"slices"
 	"strings"
 
@@ -117,7 +118,7 @@ func (m *merger) part(p *part) {
 	}
 	first := len(m.plan.Edits)
 	for _, e := range a.edits {
-		m.plan.Edits = append(m.plan.Edits, decision.PlannedEdit{Edit: e, Experience: name, Apply: p.apply})
+		m.plan.Edits = append(m.plan.Edits, decision.PlannedEdit{Edit: e, Experience: name, Apply: p.apply, Offer: a.offer})
 	}
 	done := m.action(p)
 	for _, assigned := range m.measures(p) {
@@ -268,7 +269,11 @@ func sameAnswer(a, b *answer) bool {
 	return a.reason == b.reason && sameEdits(a, b) && sameAction(a, b)
 }
 
-func sameEdits(a, b *answer) bool { return slices.Equal(a.edits, b.edits) }
+// sameEdits reports whether two answers make a page look alike. What is offered shows
+// in edits only.
+func sameEdits(a, b *answer) bool {
+	return slices.Equal(a.edits, b.edits) && (len(a.edits) == 0 || maps.Equal(a.offer, b.offer))
+}
 
 func sameAction(a, b *answer) bool {
 	return a.action.Redirect == b.action.Redirect && a.action.Status == b.action.Status &&
@@ -276,6 +281,7 @@ func sameAction(a, b *answer) bool {
 }
 
 // finishDigest hashes what will be done. A plan that does nothing has the zero digest.
+// What is offered stays out of it: the kept page has holes in those places.
 func (m *merger) finishDigest() {
 	if len(m.plan.Edits) == 0 && m.plan.Action.IsZero() {
 		return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"reflect"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/sedge-proxy/sedge/decision"
 	"github.com/sedge-proxy/sedge/plugins"
 	"github.com/sedge-proxy/sedge/plugins/internal/wire"
+	"github.com/sedge-proxy/sedge/rewrite"
 )
 
 // callTime is how long one call may take here, far longer than on a page.
@@ -92,6 +94,7 @@ func checkRequest(t *testing.T, i *instance, r *plugins.Request, s Suite) *plugi
 			}
 		}
 	}
+	checkOffers(t, answer)
 	var wait sync.WaitGroup
 	answers := make([]*plugins.Answer, 16)
 	for n := range answers {
@@ -104,6 +107,20 @@ func checkRequest(t *testing.T, i *instance, r *plugins.Request, s Suite) *plugi
 		}
 	}
 	return answer
+}
+
+// checkOffers finds slots that nothing would ever fill. What else may be wrong with an
+// edit is for [Suite].Check to say.
+func checkOffers(t *testing.T, answer *plugins.Answer) {
+	t.Helper()
+	for n, e := range answer.Edits {
+		_ = rewrite.CheckSlots(e, func(s rewrite.Slot) error {
+			if _, ok := answer.Offer[s.Name]; s.Kind == rewrite.SlotOffer && s.Fallback == "" && !ok {
+				t.Errorf("edits[%d] has the slot {{offer %q}}: the answer's Offer does not hold that, and the slot has no fallback", n, s.Name)
+			}
+			return nil
+		})
+	}
 }
 
 func ask(t *testing.T, i *instance, r *plugins.Request) *plugins.Answer {
@@ -121,7 +138,7 @@ func ask(t *testing.T, i *instance, r *plugins.Request) *plugins.Answer {
 // compare leaves the time to live out: it may run down.
 func compare(t *testing.T, what string, a *plugins.Answer, than string, b *plugins.Answer) bool {
 	t.Helper()
-	same := reflect.DeepEqual(none(a.Edits), none(b.Edits)) && reflect.DeepEqual(a.Action, b.Action)
+	same := reflect.DeepEqual(none(a.Edits), none(b.Edits)) && reflect.DeepEqual(a.Action, b.Action) && maps.Equal(a.Offer, b.Offer)
 	if !same {
 		t.Errorf("%s differs from %s:\n%+v\n%+v", what, than, a, b)
 	}

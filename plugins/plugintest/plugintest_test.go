@@ -34,7 +34,10 @@ func (f *faulty) Configure(_ context.Context, raw json.RawMessage) (*plugins.Ins
 			if strings.Contains(string(raw), "steady") {
 				text = r.Segment + r.VisitorID // which is not in the scope
 			}
-			return &plugins.Answer{Edits: []plugins.Edit{{Select: "h1", Op: "set_inner", Text: text}}}, nil
+			return &plugins.Answer{
+				Edits: []plugins.Edit{{Select: "h1", Op: "set_inner", Text: text}, {Select: "h1", Op: "append", Text: `{{offer "code"}}{{offer "price" "ask us"}}{{offer "title"}}`}},
+				Offer: map[string]string{"title": ""},
+			}, nil
 		},
 	}, nil
 }
@@ -68,11 +71,16 @@ func TestKitFindsFaults(t *testing.T) {
 	for _, want := range []string{
 		"the schema is not valid JSON", "differs from the answer to the same request again", "is the scope complete?",
 		"Configure accepted the bad settings", "Configure accepted the settings []", "Configure panics over the settings {",
-		"cannot run: no such element", "got the edits",
+		"cannot run: no such element", "got the edits", `edits[1] has the slot {{offer "code"}}`,
 		"TestFaulty/direct", "TestFaulty/wire", "TestFaulty/process",
 	} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("the kit does not say %q", want)
+		}
+	}
+	for _, filled := range []string{`slot {{offer "price"}}`, `slot {{offer "title"}}`} {
+		if strings.Contains(string(out), filled) {
+			t.Errorf("the kit complains of %s", filled)
 		}
 	}
 	if t.Failed() {

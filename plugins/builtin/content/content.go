@@ -116,6 +116,7 @@ func validateEdits(at string, edits []decision.Edit, add func(string, string, ..
 	}
 	for i := range edits {
 		validateEdit(fmt.Sprintf("%s[%d]", at, i), &edits[i], add)
+		refuseOffers(fmt.Sprintf("%s[%d]", at, i), edits[i], add)
 	}
 }
 

@@ -47,6 +47,8 @@ func TestContract(t *testing.T) {
 			{Settings: `{"edits": [{"select": "h1", "op": "set_attribute", "value": "a"}]}`, Path: "edits[0].name"},
 			{Settings: `{"edits": [{"select": "h1", "op": "add_class"}]}`, Path: "edits[0].value"},
 			{Settings: `{"edits": [{"select": 5, "op": "remove"}]}`, Path: "edits[0].select"},
+			{Settings: `{"edits": [{"select": "a", "op": "append", "html": "{{segment}} {{offer \"code\"}}"}]}`, Path: "edits[0].html"},
+			{Settings: `{"variants": [{"segment": "a", "edits": [{"select": "a", "op": "set_attribute", "name": "title", "value": "{{offer \"code\" \"x\"}}"}]}]}`, Path: "variants[0].edits[0].value"},
 			{Settings: `{"variants": [{"edits": []}]}`, Path: "variants[0].segment"},
 			{Settings: `{"variants": [{"segment": "a", "edits": []}, {"segment": "a", "edits": []}]}`, Path: "variants[1].segment"},
 		},

@@ -17,6 +17,17 @@
 // Of the offers that are open to the visitor's segment and run at the moment, the
 // one with the highest value is shown; of equals, the one that stands first. An
 // answer lives until the next offer begins or ends.
+//
+// How an offer looks is for the setting html to say, with slots for what it holds:
+//
+//	settings:
+//	  select: "#hero"
+//	  html: <a class="deal" href="{{offer "link" "/"}}"><b>{{offer "title"}}</b> {{offer "text" ""}}</a>
+//	  offers: ...
+//
+// The slots are name, value, title, text, link, link_text, image and image_alt; each is
+// escaped for where it stands. The html is the same for every offer, so visitors who
+// are shown different ones share what is kept of a page.
 package offers
 
 import (
@@ -24,7 +35,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"html/template"
 	"net/url"
 	"slices"
 	"strings"
@@ -44,7 +54,8 @@ type Settings struct {
 	Select string      `json:"select"` // where the offers go
 	Op     decision.Op `json:"op"`     // how they get there; set_inner by default
 	Offers []Offer     `json:"offers"`
-	Limit  int         `json:"limit"` // how many offers are shown; 1 by default
+	Limit  int         `json:"limit"` // how many offers are shown; 1 by default, and with html
+	HTML   string      `json:"html"`  // how an offer looks, with slots for its values; by default the plugin's own frame
 }
 
 // Offer is one offer.
@@ -70,16 +81,17 @@ type plugin struct{ now func() time.Time }
 const schema = `{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","additionalProperties":false,
 "required":["select","offers"],"properties":{"select":{"type":"string","minLength":1},
 "op":{"enum":["before","after","prepend","append","replace","set_inner"],"default":"set_inner"},
-"limit":{"type":"integer","minimum":1,"maximum":20,"default":1},
+"limit":{"type":"integer","minimum":1,"maximum":20,"default":1},"html":{"type":"string"},
 "offers":{"type":"array","minItems":1,"maxItems":1000,"items":{"type":"object","additionalProperties":false,
 "required":["name","title"],"properties":{"name":{"type":"string","minLength":1},"segments":{"type":"array","items":{"type":"string","minLength":1}},
 "value":{"type":"number"},"from":{"type":"string"},"until":{"type":"string"},"title":{"type":"string","minLength":1},"text":{"type":"string"},
-"link":{"type":"string"},"link_text":{"type":"string"},"image":{"type":"string"},"image_alt":{"type":"string"}}}}}}`
+"link":{"type":"string"},"link_text":{"type":"string"},"image":{"type":"string"},"image_alt":{"type":"string"}}}}},
+"dependentSchemas":{"html":{"properties":{"limit":{"maximum":1}}}}}`
 
 // Describe implements [plugins.Plugin].
 func (*plugin) Describe() plugins.Description {
 	return plugins.Description{
-		Name: "offers", Version: "1.0.0",
+		Name: "offers", Version: "1.1.0",
 		Summary: "The best running offer for the visitor's segment",
 		Schema:  json.RawMessage(schema),
 	}
@@ -91,6 +103,7 @@ type offer struct {
 	value       float64
 	from, until time.Time // zero: open
 	html        string
+	values      map[string]string // for the slots in html; nil for the plugin's own frame
 }
 
 // Configure implements [plugins.Plugin].
@@ -117,6 +130,7 @@ func (p *plugin) Configure(_ context.Context, raw json.RawMessage) (*plugins.Ins
 func answer(s *Settings, list []offer, segment string, now time.Time) *plugins.Answer {
 	var html strings.Builder
 	var change time.Time
+	out := new(plugins.Answer)
 	shown := 0
 	for i := range list {
 		o := &list[i]
@@ -126,10 +140,10 @@ func answer(s *Settings, list []offer, segment string, now time.Time) *plugins.A
 		change = sooner(sooner(change, o.from, now), o.until, now)
 		if shown < s.Limit && o.runs(now) {
 			html.WriteString(o.html)
+			out.Offer = o.values
 			shown++
 		}
 	}
-	out := new(plugins.Answer)
 	if !change.IsZero() {
 		out.TTL = change.Sub(now)
 	}
@@ -168,6 +182,7 @@ func (s *Settings) compile() ([]offer, error) {
 	if s.Limit < 1 || s.Limit > maxLimit {
 		add("limit", "found %d, expected 1 to %d", s.Limit, maxLimit)
 	}
+	slots := s.checkHTML(add)
 	if len(s.Offers) == 0 || len(s.Offers) > maxOffers {
 		add("offers", "found %d offers, expected 1 to %d", len(s.Offers), maxOffers)
 	}
@@ -179,7 +194,9 @@ func (s *Settings) compile() ([]offer, error) {
 			add(at+".name", "the offer %q is listed twice", name)
 		}
 		seen[s.Offers[i].Name] = true
-		list[i] = s.Offers[i].compile(func(field, format string, args ...any) { add(at+"."+field, format, args...) })
+		within := func(field, format string, args ...any) { add(at+"."+field, format, args...) }
+		list[i] = s.Offers[i].compile(within)
+		s.Offers[i].render(&list[i], s.HTML, slots, within)
 	}
 	slices.SortStableFunc(list, func(a, b offer) int {
 		switch {
@@ -215,11 +232,6 @@ func (o *Offer) compile(add func(field, format string, args ...any)) offer {
 	if o.LinkText != "" && o.Link == "" {
 		add("link", "missing: link_text needs a link")
 	}
-	var html strings.Builder
-	if err := frame.Execute(&html, o); err != nil {
-		add("title", "cannot be rendered: %s", err)
-	}
-	out.html = html.String()
 	return out
 }
 
@@ -247,12 +259,3 @@ func address(s, field string, add func(field, format string, args ...any)) {
 		add(field, "found %q, expected a path that starts with / or an http(s) URL", s)
 	}
 }
-
-// frame is how an offer looks. Everything in it is escaped for where it stands.
-var frame = template.Must(template.New("offer").Parse(
-	`<div class="sedge-offer" data-offer="{{.Name}}">` +
-		`{{with .Image}}<img class="sedge-offer-image" src="{{.}}" alt="{{$.ImageAlt}}">{{end}}` +
-		`<strong class="sedge-offer-title">{{.Title}}</strong>` +
-		`{{with .Text}}<p class="sedge-offer-text">{{.}}</p>{{end}}` +
-		`{{with .Link}}<a class="sedge-offer-link" href="{{.}}">{{or $.LinkText $.Title}}</a>{{end}}` +
-		`</div>`))

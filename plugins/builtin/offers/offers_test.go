@@ -3,9 +3,13 @@ package offers
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/sedge-proxy/sedge/plugins"
 	"github.com/sedge-proxy/sedge/plugins/plugintest"
@@ -24,6 +28,12 @@ func TestContract(t *testing.T) {
 				{"name": "all", "value": 1, "title": "For all"},
 				{"name": "vip", "value": 5, "title": "For you", "segments": ["vip"]}]}`,
 			Requests: []plugins.Request{{Segment: "vip"}, {Segment: "new"}, {}},
+		}, {
+			Name: "in the owner's frame",
+			Settings: `{"select": "#hero", "html": "<a href=\"{{offer \"link\" \"/\"}}\">{{offer \"title\"}} {{trait \"first_name\" \"\"}}</a>", "offers": [
+				{"name": "all", "value": 1, "title": "For all"},
+				{"name": "vip", "value": 5, "title": "For you", "segments": ["vip"], "link": "/vip"}]}`,
+			Requests: []plugins.Request{{Segment: "vip"}, {}},
 		}},
 		Bad: []plugintest.Bad{
 			{Settings: `{}`, Path: "select"},
@@ -41,6 +51,10 @@ func TestContract(t *testing.T) {
 			{Settings: `{"select": "a", "offers": [{"name": "a", "title": "b", "link_text": "go"}]}`, Path: "offers[0].link"},
 			{Settings: `{"select": "a", "offers": [{"name": "a", "title": "b", "segments": [""]}]}`, Path: "offers[0].segments"},
 			{Settings: `{"select": "a", "offers": [{"name": "a", "title": "b", "prio": 1}]}`, Path: "offers[0].prio"},
+			{Settings: `{"select": "a", "html": "{{offer \"titel\"}}", "offers": [{"name": "a", "title": "b"}]}`, Path: "html"},
+			{Settings: `{"select": "a", "html": "<script>{{offer \"title\"}}</script>", "offers": [{"name": "a", "title": "b"}]}`, Path: "html"},
+			{Settings: `{"select": "a", "html": "<b>{{offer \"title\"}}</b>", "limit": 2, "offers": [{"name": "a", "title": "b"}]}`, Path: "limit"},
+			{Settings: `{"select": "a", "html": "<b>{{offer \"text\"}}</b>", "offers": [{"name": "a", "title": "b", "text": "` + strings.Repeat("x", 513) + `"}]}`, Path: "offers[0].text"},
 		},
 	})
 }
@@ -108,5 +122,44 @@ func TestRendering(t *testing.T) {
 		`<div class="sedge-offer" data-offer="two"><strong class="sedge-offer-title">Two</strong></div>`
 	if got := a.Edits[0].HTML; got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// With a frame of the owner's, offers differ in values and not in edits.
+func TestOwnersFrame(t *testing.T) {
+	const frame = `<a class="deal" href="{{offer "link" "/"}}"><b>{{offer "title"}}</b> {{offer "text" ""}}</a>`
+	settings := fmt.Sprintf(`{"select": "#hero", "op": "append", "html": %q, "offers": [
+		{"name": "base", "value": 1, "title": "<b>Base</b>"},
+		{"name": "vip-20", "value": 20.5, "title": "20 %% for you", "segments": ["vip"], "text": "All", "link": "/sale", "link_text": "Go", "image": "/a.png", "image_alt": "A"},
+		{"name": "later", "value": 30, "title": "later", "segments": ["new"], "from": "2026-12-20"}]}`, frame)
+	for segment, want := range map[string]map[string]string{
+		"":    {"name": "base", "value": "1", "title": "<b>Base</b>", "text": "", "link": "", "link_text": "", "image": "", "image_alt": ""},
+		"vip": {"name": "vip-20", "value": "20.5", "title": "20 % for you", "text": "All", "link": "/sale", "link_text": "Go", "image": "/a.png", "image_alt": "A"},
+	} {
+		a := ask(t, settings, segment, fixed())
+		if diff := cmp.Diff([]plugins.Edit{{Select: "#hero", Op: "append", HTML: frame}}, a.Edits); diff != "" {
+			t.Errorf("%q: %s", segment, diff)
+		}
+		if diff := cmp.Diff(want, a.Offer); diff != "" {
+			t.Errorf("%q: %s", segment, diff)
+		}
+	}
+	none := ask(t, fmt.Sprintf(`{"select": "#hero", "html": %q, "offers": [{"name": "a", "title": "b", "from": "2026-12-02"}]}`, frame), "", fixed())
+	if len(none.Edits)+len(none.Offer) != 0 || none.TTL != 12*time.Hour {
+		t.Errorf("no offer runs, and the answer is %+v", none)
+	}
+}
+
+func TestUnknownValueIsSuggested(t *testing.T) {
+	for html, want := range map[string]string{
+		`<i>{{offer "titel"}}</i>`: `character 4: an offer has no value "titel"; did you mean "title"?; it has image, image_alt, link, link_text, name, text, title, value`,
+		`{{offer "price"}}`:        `character 1: an offer has no value "price"; it has`,
+		`<i`:                       "html",
+	} {
+		_, err := New(fixed).Configure(context.Background(), fmt.Appendf(nil, `{"select": "#hero", "html": %q, "offers": [{"name": "a", "title": "b"}]}`, html))
+		var wrong *plugins.SettingError
+		if !errors.As(err, &wrong) || wrong.Path != "html" || !strings.Contains(wrong.Error(), want) {
+			t.Errorf("%s: %v", html, err)
+		}
 	}
 }

@@ -49,7 +49,10 @@ func TestRoundTrips(t *testing.T) {
 		}
 	})
 	rapid.Check(t, func(t *rapid.T) {
-		a := &plugins.Answer{TTL: time.Duration(rapid.Int64Range(0, 1e9).Draw(t, "ttl")) * time.Millisecond}
+		a := &plugins.Answer{
+			TTL:   time.Duration(rapid.Int64Range(0, 1e9).Draw(t, "ttl")) * time.Millisecond,
+			Offer: drawMap(t, "offer"),
+		}
 		for range rapid.IntRange(0, 4).Draw(t, "edits") {
 			a.Edits = append(a.Edits, plugins.Edit{
 				Select: drawText(t, "select"), Op: decision.Op(drawText(t, "op")), Text: drawText(t, "text"),
@@ -127,9 +130,15 @@ func TestChecks(t *testing.T) {
 			t.Errorf("accepted %+v", s)
 		}
 	}
+	many := make(map[string]string)
+	for i := range MaxOffer + 1 {
+		many[fmt.Sprint(i)] = ""
+	}
 	for _, a := range []plugins.Answer{
 		{Action: plugins.Action{Headers: make([][2]string, 33)}}, {Action: plugins.Action{Path: "\xff"}},
 		{Action: plugins.Action{Headers: [][2]string{{"a", "\xff"}}}}, {Edits: make([]plugins.Edit, 501)},
+		{Offer: map[string]string{"a": "\xff"}}, {Offer: map[string]string{"\xff": "a"}},
+		{Offer: map[string]string{"a": strings.Repeat("x", MaxAnswerBytes)}}, {Offer: many},
 	} {
 		if CheckAnswer(&a) == nil {
 			t.Errorf("accepted %+v", a)
