@@ -69,7 +69,7 @@ func (r *Rewriter) match(t tag, parent int, hasTag bool) bool {
 	if hasTag && (int(t) < len(p.attrsOf) && p.attrsOf[t] || p.attrsAll) {
 		id = r.readNames()
 	}
-	bound := r.anyBit(parent)
+	bound := p.words > 0 && r.anyBit(parent)
 	hit := r.tryList(&p.always, bound, t, parent)
 	if int(t) < len(p.byTag) {
 		hit = r.tryList(&p.byTag[t], bound, t, parent) || hit
@@ -81,7 +81,9 @@ func (r *Rewriter) match(t tag, parent int, hasTag bool) bool {
 		hit = r.tryList(&p.byClass[class], bound, t, parent) || hit
 	}
 	for _, name := range s.names {
-		hit = r.tryList(&p.byAttr[name], bound, t, parent) || hit
+		if l := &p.byAttr[name]; !l.empty() {
+			hit = r.tryList(l, bound, t, parent) || hit
+		}
 		if g := p.byPart[name]; g != nil {
 			hit = r.tryParts(g, name, t, parent) || hit
 		}

@@ -203,6 +203,11 @@ func (r *Rewriter) Write(p []byte) (int, error) {
 		pos = r.resume()
 	}
 	for pos < len(p) && r.bailed == NotBailed && r.err == nil {
+		if r.mayPassPlainly() {
+			if pos = r.passPlain(pos); pos == len(p) || r.bailed != NotBailed || r.err != nil {
+				break
+			}
+		}
 		pos = r.step(pos)
 	}
 	if r.inRun {

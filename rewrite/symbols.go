@@ -15,6 +15,7 @@ type symbols struct {
 	hash  []uint32
 	slots []int32 // number of the name + 1, 0 when free
 	mask  uint32
+	some  attrFilter // of the names
 }
 
 func (s symbols) clone() symbols {
@@ -29,6 +30,9 @@ func (s *symbols) add(name string) int32 {
 	}
 	if n := s.find([]byte(name)); n >= 0 {
 		return n
+	}
+	if name != "" {
+		s.some.add(name)
 	}
 	s.names = append(s.names, name)
 	s.hash = append(s.hash, hashName([]byte(name)))
@@ -58,7 +62,7 @@ func (s *symbols) place(n int32) {
 
 // find returns the number of a name, or -1.
 func (s *symbols) find(name []byte) int32 {
-	if len(s.slots) == 0 || len(name) == 0 {
+	if len(name) == 0 || len(s.slots) == 0 || !s.some.has(name[0], len(name)) {
 		return -1
 	}
 	h := hashName(name)
@@ -67,7 +71,7 @@ func (s *symbols) find(name []byte) int32 {
 		if s.hash[n] != h || len(s.names[n]) != len(name) {
 			continue
 		}
-		if s.fold && foldEqual(name, s.names[n]) || !s.fold && string(name) == s.names[n] {
+		if string(name) == s.names[n] || s.fold && foldEqual(name, s.names[n]) {
 			return n
 		}
 	}

@@ -71,10 +71,8 @@ func (r *Rewriter) element(where *place) {
 		applied = r.apply(where)
 	}
 	if where.leaf {
-		if applied >= 0 && r.record == nil {
-			r.endBehindWork(applied)
-			r.applied = r.applied[:r.works[applied].from]
-			r.works = r.works[:applied]
+		if r.record == nil {
+			r.endLeaf(applied)
 		}
 		return
 	}
@@ -86,6 +84,17 @@ func (r *Rewriter) element(where *place) {
 	case where.name == tagHead && r.stage == inHead && r.head == 0:
 		r.head = len(r.stack) - 1
 	}
+}
+
+// endLeaf ends an element without content whose edits are at an index of works, -1
+// for none.
+func (r *Rewriter) endLeaf(applied int32) {
+	if applied < 0 {
+		return
+	}
+	r.endBehindWork(applied)
+	r.applied = r.applied[:r.works[applied].from]
+	r.works = r.works[:applied]
 }
 
 // openRaw switches the scanner to the text that the element holds.
