@@ -62,6 +62,7 @@ type pageBody struct {
 	collect *collector // nil: not to be stored
 	watch   *watch     // nil: nobody is counted
 	onBail  func(rewrite.Reason)
+	onBlock func([]rewrite.Block)
 }
 
 // rawReader counts the origin's bytes, and keeps them until a page is known to
@@ -255,6 +256,9 @@ func (b *pageBody) finish() {
 	}
 	if b.rewriter != nil {
 		b.server.stats.SlotsRefused.Add(uint64(b.rewriter.Refused()))
+		if b.onBlock != nil {
+			b.onBlock(b.rewriter.Blocked())
+		}
 	}
 	b.collect.store(b.rewriter, matches)
 	b.collect = nil

@@ -128,9 +128,9 @@ func (x *exchange) edit(lifetime time.Duration) {
 	if program != nil {
 		page.rewriter = program.NewRewriter(page, rewrite.Limits{
 			Memory: x.server.cfg.PageMemory, Encoding: rewrite.EncodingOf(string(h.ContentType())),
-			Values: x.slotValues(program),
+			Values: x.slotValues(program), Policy: x.pagePolicy(program),
 		})
-		page.onBail = x.bailed()
+		page.onBail, page.onBlock = x.bailed(), x.blocked()
 	}
 	page.watch = x.newWatch()
 	if !page.open(taken, unpack, unpack) {

@@ -51,6 +51,8 @@ type Server struct {
 	ids       sync.Pool // *[16]byte
 	quiet     [len(reasons)]atomic.Int64
 
+	quietPolicy atomic.Int64 // second of the last log line on a policy
+
 	site atomic.Pointer[Site]
 
 	mu        sync.Mutex

@@ -53,6 +53,8 @@ type Stats struct {
 	CacheStores  atomic.Uint64
 	RewriteBytes atomic.Uint64 // bytes of pages read by the rewriter
 	SlotsRefused atomic.Uint64 // edits with slots left out of elements that are no place for them
+	// PolicyRefused counts how often an edit was left out because the page's policy forbids it.
+	PolicyRefused atomic.Uint64
 
 	Minted  atomic.Uint64 // visitors given their cookie
 	Forged  atomic.Uint64 // cookies that no key has signed

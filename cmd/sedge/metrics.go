@@ -88,6 +88,7 @@ func (c *nodeCollector) collectProxy(m metricSink) {
 	m.gauge("cache_bytes", "Memory of the variants.", float64(usage.Bytes))
 	m.counter("rewrite_bytes_total", "Bytes of pages read by the rewriter.", s.RewriteBytes.Load())
 	m.counter("rewrite_slots_refused_total", "Edits with slots left out of elements that are no place for them.", s.SlotsRefused.Load())
+	m.counter("rewrite_policy_refused_total", "Edits left out because the page's Content-Security-Policy forbids them.", s.PolicyRefused.Load())
 	m.counter("visitors_minted_total", "Visitors given their cookie.", s.Minted.Load())
 	m.counter("visitors_forged_cookies_total", "Cookies that no key has signed.", s.Forged.Load())
 	m.counter("visitors_bot_requests_total", "Requests of bots.", s.Bots.Load())
