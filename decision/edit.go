@@ -42,7 +42,9 @@ type Edit struct {
 	// Text is content that is escaped.
 	Text string `json:"text,omitempty" mapstructure:"text"`
 
-	// HTML is content that is inserted as it stands.
+	// HTML is content that is inserted as it stands. Its scripts and styles get the
+	// nonce of the page's Content-Security-Policy; where that forbids them, the edit
+	// is left out.
 	HTML string `json:"html,omitempty" mapstructure:"html"`
 
 	// Name is the attribute's.
@@ -56,7 +58,8 @@ type Edit struct {
 	Pattern string `json:"pattern,omitempty" mapstructure:"pattern"`
 
 	// Required makes the page depend on the edit: where it matches nothing, the
-	// page goes out as it came, without any edit of its plan.
+	// page goes out as it came, without any edit of its plan; so it does where the
+	// page's Content-Security-Policy forbids the edit.
 	Required bool `json:"required,omitempty" mapstructure:"required"`
 }
 
