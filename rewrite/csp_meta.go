@@ -9,6 +9,8 @@ type landmark struct {
 	base    []byte // of <base href>
 }
 
+func (m *landmark) size() int { return 48 + len(m.policy) + len(m.base) }
+
 func (m *landmark) none() bool { return m.policy == "" && len(m.base) == 0 }
 
 // findLandmark looks at the current meta or base: what it says of the character set,
@@ -91,7 +93,7 @@ func (b *pageBuilder) landmark(r *Rewriter, element int32, m landmark) {
 	}
 	m.element, m.base = element, slices.Clone(m.base)
 	b.page.marks = append(b.page.marks, m)
-	if b.size += 40 + len(m.policy) + len(m.base); b.size > int(r.limits.Page) {
+	if b.size += m.size(); b.size > int(r.limits.Page) {
 		r.bail(BailedMemory)
 	}
 }

@@ -104,7 +104,11 @@ const maxPage = 1 << 29
 
 // Size returns about how many bytes the page takes in memory, with its body.
 func (p *Page) Size() int {
-	return len(p.body) + pageElementSize*len(p.elements) + 4*len(p.opened) + 8*len(p.runs) + 4*len(p.all) +
+	marks := 0
+	for i := range p.marks {
+		marks += p.marks[i].size()
+	}
+	return marks + len(p.body) + pageElementSize*len(p.elements) + 4*len(p.opened) + 8*len(p.runs) + 4*len(p.all) +
 		p.tags.size() + p.attrs.size() + p.classes.size() + p.ids.size()
 }
 
