@@ -26,7 +26,7 @@ type need struct {
 	address   *url.URL // as written; nil where it is not known
 	integrity []string // of a script from elsewhere
 	nonce     string   // that the tag has itself
-	fixed     bool     // no nonce can be given to it
+	fixed     bool     // no nonce can be given to it; so it is with all attributes
 }
 
 func (n *need) ofScript() bool {
@@ -104,27 +104,34 @@ func (l *sourceList) allowsInline(a *asked, nonce string) bool {
 	return slices.ContainsFunc(a.hashes, func(hash string) bool { return slices.Contains(l.hashes, hash) })
 }
 
+// maxNonces bounds how many nonces of a list are tried; more than one is odd already.
+const maxNonces = 16
+
 // decide says what all policies together say: nothing, that it needs a nonce, or
 // which directive forbids it.
 func decide(policies []policy, a *asked) (nonce, forbiddenBy string) {
-	all := func(nonce string) (*policy, string) {
-		for i := range policies {
-			if by := policies[i].forbiddenBy(a, nonce); by != "" {
-				return &policies[i], by
-			}
+	var strict []*sourceList // of the policies that forbid it as it is
+	for i := range policies {
+		by := policies[i].forbiddenBy(a, a.nonce)
+		if by == "" {
+			continue
 		}
-		return nil, ""
+		if forbiddenBy == "" {
+			forbiddenBy = by
+		}
+		list, name := policies[i].listFor(a.kind)
+		if a.fixed || by != name {
+			return "", forbiddenBy // no nonce helps
+		}
+		strict = append(strict, list)
 	}
-	first, by := all(a.nonce)
-	if by == "" || a.fixed {
-		return "", by
+	if len(strict) == 0 {
+		return "", ""
 	}
-	if list, _ := first.listFor(a.kind); list != nil {
-		for _, nonce := range list.nonces {
-			if _, still := all(nonce); still == "" {
-				return nonce, ""
-			}
+	for _, nonce := range strict[0].nonces[:min(len(strict[0].nonces), maxNonces)] {
+		if !slices.ContainsFunc(strict, func(l *sourceList) bool { return !slices.Contains(l.nonces, nonce) }) {
+			return nonce, ""
 		}
 	}
-	return "", by
+	return "", forbiddenBy
 }

@@ -229,7 +229,7 @@ func FuzzPolicy(f *testing.F) {
 		p, more := ParsePolicy([]string{text}, nil, policyPage), ParsePolicy([]string{text, "script-src 'self' 'nonce-zz'"}, nil, policyPage)
 		page, _ := url.Parse(policyPage)
 		for kind := needScript; kind <= needStyleAttr; kind++ {
-			a := asked{need: &need{kind: kind, hashes: hashesOf([]byte(address))}, page: page, utf8: true}
+			a := asked{need: &need{kind: kind, hashes: hashesOf([]byte(address)), fixed: kind == needNavigation || kind == needHandler || kind == needStyleAttr}, page: page, utf8: true}
 			if u := parseAddress(address); u != nil {
 				a.address = page.ResolveReference(u)
 			}
