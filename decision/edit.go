@@ -75,7 +75,9 @@ type Edit struct {
 	// Text is content that is escaped.
 	Text string `json:"text,omitempty" mapstructure:"text"`
 
-	// HTML is content that is inserted as it stands.
+	// HTML is content that is inserted as it stands. Its scripts and styles get the
+	// nonce of the page's Content-Security-Policy; where that forbids them, the edit
+	// is left out.
 	HTML string `json:"html,omitempty" mapstructure:"html"`
 
 	// Name is the attribute's.
@@ -92,7 +94,8 @@ type Edit struct {
 	JSON JSON `json:"json,omitempty" mapstructure:"-"`
 
 	// Required makes the page depend on the edit: where it matches nothing, the
-	// page goes out as it came, without any edit of its plan.
+	// page goes out as it came, without any edit of its plan; so it does where the
+	// page's Content-Security-Policy forbids the edit.
 	Required bool `json:"required,omitempty" mapstructure:"required"`
 }
 

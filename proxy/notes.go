@@ -1,24 +1,46 @@
 package proxy
 
-import "github.com/sedge-proxy/sedge/rewrite"
+import (
+	"github.com/sedge-proxy/sedge/decision"
+	"github.com/sedge-proxy/sedge/rewrite"
+)
+
+const (
+	// maxBlockedLines is how many edits of one page are named in the log.
+	maxBlockedLines = 8
+
+	maxLoggedPath = 256
+)
 
 // notes reports how the edits of a page went. They outlive the exchange.
 type notes struct {
 	server  *Server
 	request string // id
+	path    string
+	edits   []decision.PlannedEdit
 	program *program
 }
 
-// page reports on a page that was read to its end. Conflicts are logged once for
-// each compiled plan: they are the same on every visit.
-func (n *notes) page(bailed rewrite.Reason, conflicts []rewrite.Conflict) {
-	if n.server == nil {
-		return
-	}
-	if bailed != rewrite.NotBailed {
+// edited is a page that was edited, one way or the other.
+type edited interface {
+	Bailed() rewrite.Reason
+	Conflicts() []rewrite.Conflict
+	Blocked() []rewrite.Block
+}
+
+// page reports on a page that was read to its end.
+func (n *notes) page(page edited) {
+	if bailed := page.Bailed(); bailed != rewrite.NotBailed {
 		n.server.stats.failOpen(ReasonRewrite)
-		n.server.log.Warn("rest of the page not rewritten", "reason", string(bailed), "request_id", n.request)
+		n.server.log.Warn("rest of the page not rewritten", "reason", string(bailed), "request_id", n.request, "path", n.path)
 	}
+	n.conflicts(page.Conflicts())
+	n.blocked(page.Blocked())
+}
+
+// conflicts tells of edits that hide others, once for each compiled plan: they are
+// the same on every visit.
+func (n *notes) conflicts(conflicts []rewrite.Conflict) {
 	if len(conflicts) == 0 {
 		return
 	}
@@ -27,10 +49,35 @@ func (n *notes) page(bailed rewrite.Reason, conflicts []rewrite.Conflict) {
 		return
 	}
 	for _, c := range conflicts {
-		hidden, by := &n.program.edits[c.Edit], &n.program.edits[c.By]
+		hidden, by := &n.edits[c.Edit], &n.edits[c.By]
 		n.server.log.Warn("an edit has no effect, since an edit of another experience hides it",
 			"experience", hidden.Experience, "op", string(hidden.Op), "select", hidden.Select,
 			"by", by.Experience, "by_op", string(by.Op), "by_select", by.Select,
 			"elements", c.Count, "request_id", n.request)
+	}
+}
+
+// blocked tells of edits that the page's policy forbids, at most once a second: a
+// page that is often asked for must not fill the disk.
+func (n *notes) blocked(blocks []rewrite.Block) {
+	if len(blocks) == 0 {
+		return
+	}
+	for i := range blocks {
+		n.server.stats.PolicyRefused.Add(uint64(blocks[i].Count))
+	}
+	second := n.server.now().Unix()
+	if n.server.quietPolicy.Swap(second) == second {
+		return
+	}
+	for i := range blocks[:min(len(blocks), maxBlockedLines)] {
+		experience, number := n.edits[blocks[i].Edit].Experience, 0
+		for _, e := range n.edits[:blocks[i].Edit] {
+			if e.Experience == experience {
+				number++
+			}
+		}
+		n.server.log.Warn("edit left out: the page's Content-Security-Policy forbids it", "experience", experience, "edit", number,
+			"directive", blocks[i].Directive, "request_id", n.request, "path", n.path)
 	}
 }

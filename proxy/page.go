@@ -254,7 +254,7 @@ func (b *pageBody) finish() {
 	var matches []rewrite.Match
 	if r := b.rewriter; r != nil {
 		matches = r.Matches()
-		b.notes.page(r.Bailed(), r.Conflicts())
+		b.notes.page(r)
 		b.server.stats.SlotsRefused.Add(uint64(r.Refused()))
 	}
 	b.collect.store(b.rewriter, matches)

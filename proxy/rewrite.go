@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -152,12 +153,13 @@ func (x *exchange) run(page *pageBody, program *program, unpack bool) {
 	pack := unpack && x.acceptsGzip()
 	if program != nil {
 		limits := rewrite.Limits{Memory: x.server.cfg.PageMemory, Encoding: rewrite.EncodingOf(string(h.ContentType()))}
-		page.notes = notes{x.server, x.id, program}
+		policy := x.pagePolicy(program)
+		page.notes = notes{server: x.server, request: x.id, path: strings.Clone(clean(x.page.Path, maxLoggedPath)), edits: x.plan.Edits, program: program}
 		page.gather(max(-1, h.ContentLength()))
-		if page.whole && page.splice(program, limits, unpack, pack) {
+		if page.whole && page.splice(program, limits, policy, unpack, pack) {
 			return
 		}
-		limits.Values = x.slotValues(program)
+		limits.Values, limits.Policy = x.slotValues(program), policy
 		page.rewriter = program.NewRewriter(page, limits)
 	}
 	if !page.open(unpack, pack) {
@@ -188,7 +190,7 @@ func (x *exchange) program() *program {
 	}
 	p, ok := x.server.programs.Get(x.plan.Digest)
 	if !ok {
-		p = &program{edits: x.plan.Edits}
+		p = &program{}
 		if p.Program, p.err = rewrite.Compile(x.plan.Edits); p.err == nil {
 			p.attributes, p.err = slotAttributes(p.Slots(), x.site.Cookie.Name())
 		}

@@ -52,6 +52,8 @@ type Server struct {
 	ids       sync.Pool // *[16]byte
 	quiet     [len(reasons)]atomic.Int64
 
+	quietPolicy atomic.Int64 // second of the last log line on a policy
+
 	site atomic.Pointer[Site]
 
 	mu        sync.Mutex
@@ -62,7 +64,6 @@ type Server struct {
 // program is what a plan's edits compile to, or why they do not.
 type program struct {
 	*rewrite.Program
-	edits      []decision.PlannedEdit
 	attributes *attributes.Extractor // what the slots name of the request, in their order; nil for nothing
 	err        error
 	reported   atomic.Bool // its conflicts are logged

@@ -55,6 +55,8 @@ type Stats struct {
 	Spliced      atomic.Uint64 // pages edited without reading them, since their bytes were seen before
 	Conflicts    atomic.Uint64 // pages on which an edit hid one of another experience
 	SlotsRefused atomic.Uint64 // edits with slots left out of elements that are no place for them
+	// PolicyRefused counts how often an edit was left out because the page's policy forbids it.
+	PolicyRefused atomic.Uint64
 
 	Minted  atomic.Uint64 // visitors given their cookie
 	Forged  atomic.Uint64 // cookies that no key has signed

@@ -37,14 +37,15 @@ func (r *Rewriter) apply(where *place) int32 {
 			if e.ofTag && where.flags&implied != 0 {
 				continue // there is no tag to work on
 			}
+			refused := e.apply && r.suppress == 0 && (e.police != nil || where.raw || where.policy) && r.refuses(n, where)
 			m := &r.matches[n]
 			if m.Count++; m.Count == 1 {
 				m.First, m.FirstOut = in, out
-				if e.required {
+				if e.required && !refused {
 					r.matchedRequired()
 				}
 			}
-			if !e.apply {
+			if !e.apply || refused {
 				continue
 			}
 			if r.suppress > 0 {
@@ -215,6 +216,7 @@ type edit struct {
 
 	replace *replacement // of replace_text; nil for other ops
 	filled  *slotted     // content with slots; nil when it has none
+	police  *policed     // what a policy has a say in; nil when nothing
 }
 
 func compileEdit(e *decision.PlannedEdit) edit {

@@ -81,6 +81,33 @@
 // values are looked at for slots. A page that was filled is not for anybody else:
 // [Rewriter.Template] cuts the values out of it, and fills in others later.
 //
+// # Content-Security-Policy
+//
+// Scripts and styles that edits insert are subject to the page's policies: those of
+// the answer's headers ([Limits].Policy, made by [ParsePolicy]) and those of a <meta>
+// in its head, from where that stands. What an edit needs is found when it is
+// compiled: inline scripts and styles, scripts and stylesheets from elsewhere with
+// their preloads, event handlers, style attributes and javascript: addresses; also a
+// changed src, type and the like of a script or link of the page, and text put into
+// its scripts. The policies then decide for each edit:
+//
+//   - they allow it as it is: by address, hash, 'unsafe-inline' or a nonce that it
+//     has itself;
+//   - they allow it with a nonce of theirs: each tag that needs it gets the nonce, if
+//     all policies accept the same one;
+//   - they forbid it: the edit has no effect there, its matches are counted, and
+//     [Rewriter.Blocked] names it with the directive. A required edit that is
+//     forbidden leaves the page as it came, unless the page had begun to leave: a
+//     <meta> may stand behind the first match.
+//
+// No policy is ever changed. A <meta> with one cannot be taken away, nor its content
+// changed; it stays where an edit takes its surroundings away. A report-only policy
+// forbids nothing. Images, frames, fonts and what styles import are left to the
+// browser, as are the documents in srcdoc, policies that edits insert themselves, and
+// text that is put into a script by a selector that does not name scripts in a
+// program that needs no policy otherwise. A script in SVG is compared with hashes as
+// if it stood in HTML.
+//
 // # What is an element
 //
 // Elements that the standard implies without a tag (html, head, body, tbody, tr,

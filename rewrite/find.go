@@ -1,6 +1,9 @@
 package rewrite
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // finder finds the elements of a compiled page that a program's edits match. The
 // elements that a step matches are a list; the steps that follow look only at
@@ -21,6 +24,9 @@ type openEnd struct{ event, element, work int32 }
 
 // maxFound bounds the lists and the matches of one splice.
 const maxFound = 4 << 20
+
+// landmarkHit stands for a landmark among the edits.
+const landmarkHit = math.MaxUint32
 
 // find fills hits. It reports false if there are too many.
 func (f *finder) find(r *Rewriter, p *Page) bool {
@@ -57,6 +63,9 @@ func (f *finder) find(r *Rewriter, p *Page) bool {
 		if len(f.hits)+len(f.memory) > maxFound {
 			return false
 		}
+	}
+	for i := range p.marks {
+		f.hits = append(f.hits, uint64(p.openedAt(p.marks[i].element))<<32|landmarkHit)
 	}
 	slices.Sort(f.hits)
 	f.hits = slices.Compact(f.hits)

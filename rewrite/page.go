@@ -18,6 +18,7 @@ type Page struct {
 	elements []pageElement // an element stands before what is inside it
 	opened   []int32       // elements in the order of their tags; nil when that is theirs
 	runs     []textRun     // the text that replace_text may change
+	marks    []landmark    // in the order of their elements' tags
 	tail     int32         // where a tag begins whose end never came; else the page's end
 	mute     bool          // nothing can be inserted at the page's end
 
@@ -71,20 +72,23 @@ func CompilePage(body []byte, limits Limits) (*Page, Reason) {
 	if int64(len(body)) > int64(limits.Page) || len(body) > maxPage {
 		return nil, BailedMemory
 	}
+	return compilePage(newPageBuilder(body, limits), limits)
+}
+
+func compilePage(b *pageBuilder, limits Limits) (*Page, Reason) {
 	r := recordProgram().NewRewriter(io.Discard, limits)
 	defer r.Release()
-	b := newPageBuilder(body, limits)
 	r.record = b
 	defer func() { r.record = nil }()
 	r.texts = 1 // so that it looks for text
-	if _, err := r.Write(body); err != nil || r.bailed != NotBailed {
+	if _, err := r.Write(b.page.body); err != nil || r.bailed != NotBailed {
 		return nil, r.bailed
 	}
 	b.page.encoding = limits.Encoding
 	if r.bom == len(byteOrderMark) {
 		b.page.encoding = EncodingUTF8
 	}
-	b.page.tail = int32(len(body))
+	b.page.tail = int32(len(b.page.body))
 	if r.holding {
 		b.page.tail = int32(r.heldAt)
 	}
@@ -100,7 +104,11 @@ const maxPage = 1 << 29
 
 // Size returns about how many bytes the page takes in memory, with its body.
 func (p *Page) Size() int {
-	return len(p.body) + pageElementSize*len(p.elements) + 4*len(p.opened) + 8*len(p.runs) + 4*len(p.all) +
+	marks := 0
+	for i := range p.marks {
+		marks += p.marks[i].size()
+	}
+	return marks + len(p.body) + pageElementSize*len(p.elements) + 4*len(p.opened) + 8*len(p.runs) + 4*len(p.all) +
 		p.tags.size() + p.attrs.size() + p.classes.size() + p.ids.size()
 }
 
@@ -123,6 +131,8 @@ type pageBuilder struct {
 	names [4]*pageNames // tags, attributes, classes, ids
 	seen  [4][]int32    // by name: the last element noted for it, + 1
 	notes [4][]note
+
+	strays []textRun // tags of html and body that make no element; nil to leave them out
 }
 
 // note says that an element has a name.
@@ -293,6 +303,9 @@ func (b *pageBuilder) finish() *Page {
 				b.notes[kind][i].element = number[b.notes[kind][i].element]
 			}
 			slices.SortStableFunc(b.notes[kind], func(a, b note) int { return int(a.element) - int(b.element) })
+		}
+		for i := range p.marks {
+			p.marks[i].element = number[p.marks[i].element]
 		}
 	}
 	for kind, to := range []*index{&p.tags, &p.attrs, &p.classes, &p.ids} {

@@ -30,7 +30,7 @@ func checkPage(t rapid.TB, src string, edits []decision.PlannedEdit, limits Limi
 		t.Fatal(err)
 	}
 	want := result{out.String(), r.Matches(), r.Bailed()}
-	conflicts := fmt.Sprint(r.Conflicts())
+	conflicts, blocked := fmt.Sprint(r.Conflicts()), fmt.Sprint(r.Blocked())
 	page, reason := CompilePage([]byte(src), limits)
 	if page == nil {
 		if reason == NotBailed {
@@ -52,6 +52,9 @@ func checkPage(t rapid.TB, src string, edits []decision.PlannedEdit, limits Limi
 		}
 		if fmt.Sprint(s.Conflicts()) != conflicts {
 			t.Fatalf("%+v on %.2000s\ngot  %v\nwant %s", edits, src, s.Conflicts(), conflicts)
+		}
+		if fmt.Sprint(s.Blocked()) != blocked {
+			t.Fatalf("%+v on %.2000s\nblocked %v\nwant    %s", edits, src, s.Blocked(), blocked)
 		}
 		var written bytes.Buffer
 		if n, err := s.WriteTo(&written); err != nil || int(n) != s.Len() || written.String() != want.out {

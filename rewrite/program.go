@@ -44,6 +44,8 @@ type Program struct {
 	attrsOf  []bool      // attributes of this element are tested
 	pool     sync.Pool
 	fills    []Slot // what visitors' values are wanted for
+	needs    []need // what policies have to allow, of all edits
+	policed  bool   // policies have a say in some edit
 
 	required  int   // required edits that are applied
 	mixed     bool  // there are edits of several experiences
@@ -186,6 +188,7 @@ func (c *compiler) edit(number int32, e *decision.PlannedEdit) error {
 	out := compileEdit(&resolved)
 	out.filled = slots
 	c.numberSlots(number, slots)
+	c.police(&out, &resolved.Edit, number, list)
 	c.number(&out, e.Experience)
 	c.p.edits = append(c.p.edits, out)
 	return nil

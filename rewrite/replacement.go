@@ -24,7 +24,8 @@ type replacement struct {
 // replacementPart is content as written, or a group of the pattern.
 type replacementPart struct {
 	content string
-	group   int // -1 for content
+	group   int   // -1 for content
+	nonce   int32 // the number of the need whose nonce follows, + 1; 0 when none does
 }
 
 const maxPattern = 1 << 10 // characters of a pattern
@@ -131,7 +132,7 @@ func parseReplacement(re *regexp.Regexp, field, content string) ([]replacementPa
 	var plain strings.Builder
 	flush := func() {
 		if plain.Len() > 0 {
-			parts = append(parts, replacementPart{plain.String(), -1})
+			parts = append(parts, replacementPart{content: plain.String(), group: -1})
 			plain.Reset()
 		}
 	}
@@ -196,7 +197,7 @@ func (r *Rewriter) appendReplacement(dst []byte, x *replacement, text []byte, gr
 		p := &x.parts[i]
 		switch {
 		case p.group < 0 && x.isHTML:
-			dst = r.appendMarkup(dst, p.content)
+			dst = r.appendNonce(r.appendMarkup(dst, p.content), p.nonce)
 		case p.group < 0:
 			dst = r.appendText(dst, p.content)
 		case groups == nil: // plain text has only group 0

@@ -35,7 +35,8 @@ func (r *Rewriter) matchedRequired() {
 		return
 	}
 	most := int64(r.limits.Memory)
-	if r.late = r.base+int64(r.end) > most || r.outOffset() > 4*most; r.late || !r.keeps {
+	r.late = r.late || r.base+int64(r.end) > most || r.outOffset() > 4*most
+	if r.late || !r.keeps {
 		return
 	}
 	r.keeps = false

@@ -169,6 +169,27 @@ func BenchmarkSpliceEachLink(b *testing.B) {
 }
 
 // BenchmarkCopy is what splicing is measured against.
+// BenchmarkPolicy is what a policy costs a page: reading a usual one, and deciding.
+func BenchmarkPolicy(b *testing.B) {
+	const line = "default-src 'self'; script-src 'nonce-TmV2ZXIgbWluZA==' 'strict-dynamic' https: 'unsafe-inline'; style-src 'self' 'nonce-TmV2ZXIgbWluZA==' https://fonts.example; " +
+		"img-src * data:; font-src https://fonts.example; connect-src 'self' https://*.metrics.example; frame-ancestors 'none'; object-src 'none'; base-uri 'self'; report-uri /csp"
+	program := compile(b, threeEdits...)
+	for name, read := range map[string]func() *Policy{
+		"none": func() *Policy { return nil },
+		"one":  func() *Policy { return ParsePolicy([]string{line}, nil, policyPage) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				r := program.NewRewriter(io.Discard, Limits{Encoding: EncodingUTF8, Policy: read()})
+				io.WriteString(r, "<!doctype html><body></body>")
+				r.Close()
+				r.Release()
+			}
+		})
+	}
+}
+
 func BenchmarkCopy(b *testing.B) {
 	pages, size := realPages(b), 0
 	for _, page := range pages {

@@ -109,10 +109,11 @@ func TestOperations(t *testing.T) {
 func TestTextEndsColgroup(t *testing.T) {
 	const page = "<!doctype html><table><colgroup> "
 	runCases(t, inUTF8, map[string]rewriteCase{
-		"text":        {page + "text <div>x", "remove colgroup", "<!doctype html><table>text <div>x"},
-		"white space": {page + "<col> </table>x", "remove colgroup", "<!doctype html><table></table>x"},
-		"not a tag":   {page + "<3 x</table>", "append colgroup: !", page + "!<3 x</table>"},
-		"in a run":    {page + "a<b>c</b></table>", "after colgroup: !\nappend table: ?", page + "!a<b>c</b>?</table>"},
+		"text":          {page + "text <div>x", "remove colgroup", "<!doctype html><table>text <div>x"},
+		"white space":   {page + "<col> </table>x", "remove colgroup", "<!doctype html><table></table>x"},
+		"not a tag":     {page + "<3 x</table>", "append colgroup: !", page + "!<3 x</table>"},
+		"stray end tag": {page + "</x-y><div>z", "after colgroup: !", page + "!</x-y><div>z"},
+		"in a run":      {page + "a<b>c</b></table>", "after colgroup: !\nappend table: ?", page + "!a<b>c</b>?</table>"},
 	})
 }
 

@@ -31,6 +31,10 @@ type Limits struct {
 	// Values are a visitor's values for the slots of the program, in the order of
 	// [Program.Slots]. Where one is missing or empty the slot's fallback stands.
 	Values []string
+
+	// Policy is what the headers of the answer allow; nil for everything. It is
+	// looked at for programs that are [Program.Policed].
+	Policy *Policy
 }
 
 const (
@@ -98,6 +102,7 @@ type Rewriter struct {
 	holder
 	conflicts
 	filler
+	police  policing
 	record  *pageBuilder // takes down what is found; nil but for CompilePage
 	finder  finder
 	splice  *Splice   // takes what is written; nil but for Page.Splice
@@ -140,6 +145,7 @@ func (r *Rewriter) reset(dst io.Writer, limits Limits) {
 	r.texter.reset()
 	r.conflicts.reset()
 	r.filler.reset()
+	r.police.reset(r.program, limits.Policy)
 	r.holder.reset(r.program)
 	for i := range r.matches {
 		r.matches[i] = Match{First: -1, FirstOut: -1}
@@ -154,7 +160,8 @@ func (r *Rewriter) reset(dst io.Writer, limits Limits) {
 // Release gives the rewriter back to its program. It must not be used afterwards.
 func (r *Rewriter) Release() {
 	r.dst, r.chunk, r.token = nil, nil, nil
-	r.limits.Values = nil // they are one visitor's
+	r.limits.Values, r.limits.Policy = nil, nil // they are one visitor's
+	r.police.release()
 	clear(r.seen.value)
 	if cap(r.held) > keptMemory || cap(r.edited[0]) > keptMemory || cap(r.edited[1]) > keptMemory ||
 		cap(r.scratch) > keptMemory || cap(r.seen.values) > keptMemory || cap(r.coded) > keptMemory || cap(r.scan.attrs)*attrSize > keptMemory || r.tree.large() || r.texter.large() || r.holder.large() || r.finder.large() {

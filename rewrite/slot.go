@@ -237,8 +237,9 @@ type slotPiece struct {
 	slot   Slot
 	number int32 // of the slot in the program; -1 when no slot follows
 	escape slotEscape
-	at     int  // column
-	first  bool // nothing was written before it
+	at     int   // column
+	first  bool  // nothing was written before it
+	nonce  int32 // the number of the need whose nonce follows, + 1; 0 when none does
 }
 
 // slotted is content with slots.

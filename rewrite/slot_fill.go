@@ -76,7 +76,14 @@ func slotText(slots []Slot, values []string, number int32) string {
 // insertContent writes the content of an edit inside an element of the name in, if
 // that holds text, else among elements.
 func (r *Rewriter) insertContent(e *edit, in tag) {
+	if e.police != nil && in == tagNone && r.refusesContent(e) {
+		return
+	}
 	if e.filled == nil {
+		if e.police != nil && in == tagNone && r.police.on && len(e.police.pieces) > 0 && !r.mute {
+			r.insertPieces(e.police.pieces)
+			return
+		}
 		r.insert(e.content(r, in))
 		return
 	}
@@ -87,9 +94,19 @@ func (r *Rewriter) insertContent(e *edit, in tag) {
 		r.refused++
 		return
 	}
-	for i := range e.filled.pieces {
-		p := &e.filled.pieces[i]
+	r.insertPieces(e.filled.pieces)
+}
+
+// insertPieces writes content with its slots filled, and with the nonces that the
+// page's policy asks for.
+func (r *Rewriter) insertPieces(pieces []slotPiece) {
+	for i := range pieces {
+		p := &pieces[i]
 		r.emit(r.pieceMarkup(p))
+		if p.nonce > 0 {
+			r.coded = r.appendNonce(r.coded[:0], p.nonce)
+			r.emit(r.coded)
+		}
 		if p.number < 0 {
 			continue
 		}

@@ -15,6 +15,7 @@ type Splice struct {
 	size     int
 	matches  []Match
 	found    []Conflict
+	blocked  []Block
 	bailed   Reason
 }
 
@@ -99,13 +100,19 @@ func (s *Splice) add(p spliced) {
 // page; it is what a rewriter of the program with the page's limits would write. It
 // returns nil when the edits match so much that a rewriter needs less memory, and
 // for a program with slots, whose pages are not for everybody.
-func (p *Page) Splice(program *Program) *Splice {
+func (p *Page) Splice(program *Program) *Splice { return p.SpliceUnder(program, p.limits.Policy) }
+
+// SpliceUnder is [Page.Splice] for an answer with its own policy, which may hold
+// another nonce each time.
+func (p *Page) SpliceUnder(program *Program, policy *Policy) *Splice {
 	if len(program.fills) > 0 {
 		return nil
 	}
 	r := program.pool.Get().(*Rewriter)
 	s := &Splice{page: p}
-	r.reset(s, p.limits)
+	limits := p.limits
+	limits.Policy = policy
+	r.reset(s, limits)
 	defer r.Release()
 	r.splice, r.chunk, r.encoding, r.keeps = s, p.body, p.encoding, false
 	defer func() { r.splice = nil }()
@@ -123,6 +130,9 @@ func (p *Page) Splice(program *Program) *Splice {
 		clear(r.seen.hits)
 		for of := f.hits[i] >> 32; i < len(f.hits) && f.hits[i]>>32 == of; i++ {
 			edit := uint32(f.hits[i])
+			if edit == landmarkHit {
+				continue
+			}
 			r.seen.hits[edit/64] |= 1 << (edit % 64)
 		}
 		r.openSpliced(p, element)
@@ -135,6 +145,7 @@ func (p *Page) Splice(program *Program) *Splice {
 	r.finishSplice(p)
 	s.found = slices.Clone(r.Conflicts())
 	s.matches = slices.Clone(r.matches)
+	s.blocked = slices.Clone(r.police.blocked)
 	s.bailed = r.Bailed()
 	if r.err != nil {
 		return nil
@@ -174,7 +185,12 @@ func (r *Rewriter) openSpliced(p *Page, n int32) {
 		where.flags = implied
 	}
 	outer := r.suppress
+	mark := p.landmark(n)
+	where.policy = mark.policy != ""
 	applied := r.apply(&where)
+	if !mark.none() {
+		r.meet(mark)
+	}
 	if applied < 0 {
 		return
 	}

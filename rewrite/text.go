@@ -156,6 +156,9 @@ func (r *Rewriter) replaceText(text []byte, at int) {
 	r.pieces[0] = append(r.pieces[0][:0], piece{to: int32(len(meant))})
 	r.effort += 64 * int64(len(text))
 	for _, n := range r.waiting {
+		if r.refusesText(n) {
+			continue
+		}
 		from, to := r.pieces[now], r.pieces[1-now][:0]
 		changed := false
 		for i, p := range from {

@@ -19,7 +19,7 @@ func (r *Rewriter) endTag() {
 		r.closeAt(len(r.stack) - 1)
 		return
 	}
-	if t == tagNone {
+	if t == tagNone && r.top().name != tagColgroup {
 		return
 	}
 	if r.top().flags&foreign != 0 && r.foreignEnd(t) {
@@ -28,10 +28,12 @@ func (r *Rewriter) endTag() {
 	if r.stage < inBody && !r.preludeEnd(t) {
 		return
 	}
-	if r.top().name == tagColgroup && t != tagColgroup && t != tagCol && t != tagTemplate {
+	if r.isHTML(len(r.stack)-1, tagColgroup) && t != tagColgroup && t != tagCol && t != tagTemplate {
 		r.popTo(len(r.stack) - 1)
 	}
-	r.htmlEnd(t)
+	if t != tagNone {
+		r.htmlEnd(t)
+	}
 }
 
 // foreignEnd handles an end tag inside foreign content. It reports false where

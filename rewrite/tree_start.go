@@ -12,6 +12,7 @@ type place struct {
 	none   bool  // the tag makes no element
 	leaf   bool  // the element has no content
 	raw    bool  // the element's content is text
+	policy bool  // the element is a <meta> with a policy
 }
 
 // startTag handles the current token, a start tag.
@@ -38,6 +39,9 @@ func (r *Rewriter) startTag() {
 	}
 	where := r.place(t)
 	if where.none || r.bailed != NotBailed {
+		if r.record != nil {
+			r.record.stray(r, t)
+		}
 		return
 	}
 	r.element(&where)
@@ -54,11 +58,12 @@ func (r *Rewriter) element(where *place) {
 	} else {
 		clear(r.seen.self)
 	}
-	if where.name == tagMeta && where.flags&foreign == 0 && r.encoding == EncodingUnknown {
-		r.metaEncoding()
-		if r.bailed != NotBailed {
+	var mark landmark
+	if (where.name == tagMeta || where.name == tagBase) && where.flags&foreign == 0 {
+		if mark = r.findLandmark(where, matched); r.bailed != NotBailed {
 			return
 		}
+		where.policy = mark.policy != ""
 	}
 	if r.suppress > 0 {
 		where.flags |= hidden
@@ -67,8 +72,12 @@ func (r *Rewriter) element(where *place) {
 	switch {
 	case r.record != nil:
 		applied = r.record.open(r, where)
+		r.record.landmark(r, applied, mark)
 	case matched:
 		applied = r.apply(where)
+	}
+	if !mark.none() {
+		r.meet(mark)
 	}
 	if where.leaf {
 		if r.record == nil {

@@ -90,6 +90,7 @@ func (c *nodeCollector) collectProxy(m metricSink) {
 	m.counter("rewrite_spliced_total", "Pages edited without reading them, since their bytes were seen before.", s.Spliced.Load())
 	m.counter("rewrite_conflicts_total", "Pages on which an edit hid one of another experience.", s.Conflicts.Load())
 	m.counter("rewrite_slots_refused_total", "Edits with slots left out of elements that are no place for them.", s.SlotsRefused.Load())
+	m.counter("rewrite_policy_refused_total", "Edits left out because the page's Content-Security-Policy forbids them.", s.PolicyRefused.Load())
 	m.counter("visitors_minted_total", "Visitors given their cookie.", s.Minted.Load())
 	m.counter("visitors_forged_cookies_total", "Cookies that no key has signed.", s.Forged.Load())
 	m.counter("visitors_bot_requests_total", "Requests of bots.", s.Bots.Load())
