@@ -17,6 +17,7 @@ type finder struct {
 	ends              []openEnd // elements to be ended: a heap, the next one first
 	closing, tailGone bool      // the page's end was reached; what is left of a tag there is taken away
 	mark              []int32   // by parent: the first child that an earlier step matched, + 1
+	parts             []uint64  // step << 32 | element, of the steps that ask for a part of a value, in order
 }
 
 // openEnd is the end of an element; work is -1 if only its end tag goes.
@@ -33,13 +34,19 @@ func (f *finder) find(r *Rewriter, p *Page) bool {
 	steps := r.program.steps
 	f.memory, f.hits, f.loaded = f.memory[:0], f.hits[:0], -1
 	f.lists = slices.Grow(f.lists[:0], len(steps))[:len(steps)]
+	if !f.findParts(r, p) {
+		return false
+	}
 	for n := range steps {
 		st := &steps[n]
 		f.lists[n] = nil
 		if st.before >= 0 && len(f.lists[st.before]) == 0 {
 			continue
 		}
-		list, exact := p.candidates(r.program, &st.tests)
+		list, exact := f.parted(int32(n)), true
+		if !st.part {
+			list, exact = p.candidates(r.program, &st.tests)
+		}
 		if len(list) == 0 {
 			continue
 		}
@@ -70,6 +77,43 @@ func (f *finder) find(r *Rewriter, p *Page) bool {
 	slices.Sort(f.hits)
 	f.hits = slices.Compact(f.hits)
 	return true
+}
+
+// findParts finds the elements for the steps that ask for a part of an attribute's
+// value, however many they are, by one pass over those values.
+func (f *finder) findParts(r *Rewriter, p *Page) bool {
+	f.parts = f.parts[:0]
+	for name, g := range r.program.byPart {
+		if g == nil {
+			continue
+		}
+		for _, n := range p.attrs.of(r.program.attrs.names[name]) {
+			f.load(r, p, n)
+			g.each(r.attrValue(int32(name)), func(bucket int32) {
+				for _, step := range g.buckets[bucket] {
+					if r.holds(&r.program.steps[step].tests, f.tag, 0) {
+						f.parts = append(f.parts, uint64(step)<<32|uint64(n))
+					}
+				}
+			})
+			if len(f.parts) > maxFound {
+				return false
+			}
+		}
+	}
+	slices.Sort(f.parts)
+	f.parts = slices.Compact(f.parts)
+	return true
+}
+
+// parted returns the elements that findParts has found for a step.
+func (f *finder) parted(step int32) []int32 {
+	from := len(f.memory)
+	at, _ := slices.BinarySearch(f.parts, uint64(step)<<32)
+	for ; at < len(f.parts) && int32(f.parts[at]>>32) == step; at++ {
+		f.memory = append(f.memory, int32(uint32(f.parts[at])))
+	}
+	return f.memory[from:len(f.memory):len(f.memory)]
 }
 
 // candidates returns the elements that have the rarest name that a step asks for,
@@ -142,23 +186,30 @@ func (f *finder) filter(r *Rewriter, p *Page, st *step, list []int32, exact bool
 
 // holds reports whether an element is what a step asks for.
 func (f *finder) holds(r *Rewriter, p *Page, st *step, n int32) bool {
-	e := &p.elements[n]
-	if f.loaded != n {
-		f.loaded = n
-		r.seen.next()
-		r.stack[0].children, r.ofType = e.child, int(e.ofType)
-		f.tag = e.name
-		if e.flags&withoutTag == 0 {
-			r.token = p.body[e.start:e.tagEnd]
-			r.scan.nameStart = 1
-			r.scanAttrs(r.program.wanted)
-			r.readNames()
-			if f.tag == tagNone { // -1 if the program does not know it either
-				f.tag = tag(r.program.tags.find(r.token[1:r.scan.nameEnd]))
-			}
-		}
-	}
+	f.load(r, p, n)
 	return r.holds(&st.tests, f.tag, 0)
+}
+
+// load notes what is known about an element.
+func (f *finder) load(r *Rewriter, p *Page, n int32) {
+	if f.loaded == n {
+		return
+	}
+	f.loaded = n
+	e := &p.elements[n]
+	r.seen.next()
+	r.stack[0].children, r.ofType = e.child, int(e.ofType)
+	f.tag = e.name
+	if e.flags&withoutTag != 0 {
+		return
+	}
+	r.token = p.body[e.start:e.tagEnd]
+	r.scan.nameStart = 1
+	r.scanAttrs(r.program.wanted)
+	r.readNames()
+	if f.tag == tagNone { // -1 if the program does not know it either
+		f.tag = tag(r.program.tags.find(r.token[1:r.scan.nameEnd]))
+	}
 }
 
 // markParents notes for each parent of the listed elements the first of them.
@@ -218,5 +269,5 @@ func (f *finder) pop() openEnd {
 
 // large reports whether a page made the finder too large to be kept.
 func (f *finder) large() bool {
-	return 4*cap(f.memory)+8*cap(f.hits)+12*cap(f.ends)+4*cap(f.mark) > keptMemory
+	return 4*cap(f.memory)+8*cap(f.parts)+8*cap(f.hits)+12*cap(f.ends)+4*cap(f.mark) > keptMemory
 }

@@ -73,6 +73,7 @@ type step struct {
 	need   int32 // bit that must be set in what the combinator points at
 	bit    int32 // own bit, -1 when no step follows
 	tests  tests
+	part   bool    // it asks for a part of an attribute's value, see grams
 	edits  []int32 // the edits that match an element which gets here
 }
 
@@ -351,6 +352,7 @@ func (c *compiler) index(n int32, t *tests) {
 		p.byClass[t.classes[0]].add(n, st)
 	case part != nil:
 		c.parts[part.number] = append(c.parts[part.number], n)
+		st.part = true
 	case t.tag != tagNone:
 		p.byTag[t.tag].add(n, st)
 	case len(t.attrs) > 0:

@@ -168,7 +168,6 @@ func BenchmarkSpliceEachLink(b *testing.B) {
 	benchmarkSplice(b, []decision.Edit{{Select: "a[href]", Op: decision.OpSetAttribute, Name: "data-seen", Value: "1"}})
 }
 
-// BenchmarkCopy is what splicing is measured against.
 // BenchmarkPolicy is what a policy costs a page: reading a usual one, and deciding.
 func BenchmarkPolicy(b *testing.B) {
 	const line = "default-src 'self'; script-src 'nonce-TmV2ZXIgbWluZA==' 'strict-dynamic' https: 'unsafe-inline'; style-src 'self' 'nonce-TmV2ZXIgbWluZA==' https://fonts.example; " +
@@ -190,6 +189,7 @@ func BenchmarkPolicy(b *testing.B) {
 	}
 }
 
+// BenchmarkCopy is what splicing is measured against.
 func BenchmarkCopy(b *testing.B) {
 	pages, size := realPages(b), 0
 	for _, page := range pages {
