@@ -17,6 +17,7 @@ type notes struct {
 	server  *Server
 	request string // id
 	path    string
+	plan    decision.Digest
 	edits   []decision.PlannedEdit
 	program *program
 }

@@ -154,7 +154,7 @@ func (x *exchange) run(page *pageBody, program *program, unpack bool) {
 	if program != nil {
 		limits := rewrite.Limits{Memory: x.server.cfg.PageMemory, Encoding: rewrite.EncodingOf(string(h.ContentType()))}
 		policy := x.pagePolicy(program)
-		page.notes = notes{server: x.server, request: x.id, path: strings.Clone(clean(x.page.Path, maxLoggedPath)), edits: x.plan.Edits, program: program}
+		page.notes = notes{server: x.server, request: x.id, path: strings.Clone(clean(x.page.Path, maxLoggedPath)), plan: x.plan.Digest, edits: x.plan.Edits, program: program}
 		page.gather(max(-1, h.ContentLength()))
 		if page.whole && page.splice(program, limits, policy, unpack, pack) {
 			return

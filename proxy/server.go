@@ -45,7 +45,7 @@ type Server struct {
 	stats     Stats
 	variants  *cache.Variants
 	programs  *cache.Recent[decision.Digest, *program]
-	bodies    *cache.Bodies[*rewrite.Page] // pages seen before, by the origin's bytes; nil for those that cannot be compiled
+	bodies    *cache.Bodies[*seenPage] // pages seen before, by the origin's bytes; nil for those that cannot be compiled
 	exchanges sync.Pool
 	pages     sync.Pool // *pageBody
 	packers   sync.Pool // *gzip.Writer
@@ -86,7 +86,7 @@ func New(o Options) (*Server, error) {
 	if kept.Disabled {
 		kept.PageMemory = 0
 	}
-	bodies, err := cache.NewBodies[*rewrite.Page](int64(kept.PageMemory))
+	bodies, err := cache.NewBodies[*seenPage](int64(kept.PageMemory))
 	if err != nil {
 		return nil, fmt.Errorf("make server: %w", err)
 	}

@@ -110,7 +110,7 @@ func (b *pageBody) splice(program *program, limits rewrite.Limits, policy *rewri
 	if page == nil {
 		return false
 	}
-	s := page.SpliceUnder(program.Program, policy)
+	s := page.splice(b.notes.plan, program, policy)
 	if s == nil {
 		return false
 	}
@@ -130,7 +130,7 @@ func (b *pageBody) splice(program *program, limits rewrite.Limits, policy *rewri
 
 // compiled returns the page, scanned when its bytes came for the second time; nil
 // if they were not seen before, or are no page that can be compiled.
-func (b *pageBody) compiled(limits rewrite.Limits, unpack bool) *rewrite.Page {
+func (b *pageBody) compiled(limits rewrite.Limits, unpack bool) *seenPage {
 	kind := uint32(limits.Encoding)
 	if unpack {
 		kind |= 1 << 31
@@ -145,14 +145,12 @@ func (b *pageBody) compiled(limits rewrite.Limits, unpack bool) *rewrite.Page {
 		body, size = b.unpackAll(raw), 0
 	}
 	if body != nil {
-		page, _ = rewrite.CompilePage(body, limits)
+		if compiled, _ := rewrite.CompilePage(body, limits); compiled != nil {
+			page = &seenPage{Page: compiled}
+			size += compiled.Size() + spliceMemory
+		}
 	}
-	if page != nil {
-		size += page.Size()
-	} else {
-		size = 0
-	}
-	b.server.bodies.Keep(kind, raw, page, size)
+	b.server.bodies.Keep(kind, raw, page, max(0, size))
 	return page
 }
 

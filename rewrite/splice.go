@@ -38,6 +38,13 @@ func (s *Splice) Conflicts() []Conflict { return s.found }
 // Len returns the number of bytes of the edited page.
 func (s *Splice) Len() int { return s.size }
 
+// Size returns about how many bytes the splice takes in memory, without its page.
+func (s *Splice) Size() int {
+	return spliceSize + 12*cap(s.pieces) + cap(s.inserted) + 24*cap(s.matches) + 40*cap(s.found) + 40*cap(s.blocked)
+}
+
+const spliceSize = 256
+
 // Ranges returns the number of ranges that make the edited page.
 func (s *Splice) Ranges() int { return len(s.pieces) }
 
