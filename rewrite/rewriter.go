@@ -53,6 +53,8 @@ const (
 	BailedDepth     Reason = "depth"     // elements nested deeper than Limits.Depth
 	BailedAmbiguous Reason = "ambiguous" // browsers differ in what the page means
 	BailedEncoding  Reason = "encoding"  // a character set that cannot be edited
+	BailedSyntax    Reason = "syntax"    // no JSON from here on
+	BailedTrailing  Reason = "trailing"  // text behind a JSON document, as a second document is
 	BailedRequired  Reason = "required"  // a required edit matched nothing, or not within Limits.Memory: the whole page is unchanged, but matched on
 )
 
@@ -140,7 +142,7 @@ func (r *Rewriter) reset(dst io.Writer, limits Limits) {
 	r.texter.reset()
 	r.conflicts.reset()
 	r.filler.reset()
-	r.holder.reset(r.program)
+	r.holder.reset(r.program.needs[bodyNumber(decision.BodyHTML)])
 	for i := range r.matches {
 		r.matches[i] = Match{First: -1, FirstOut: -1}
 	}

@@ -325,10 +325,13 @@ func (s *slotted) add(content []byte, parts []slotPart, i int, escape slotEscape
 // CheckSlots reports like [Check] whether an edit could run, and asks known about
 // each of its slots; what that says is wrong comes back with the slot's place.
 func CheckSlots(e decision.Edit, known func(Slot) error) error {
-	if err := Check(e); err != nil {
+	if e.Kind() != decision.BodyHTML {
+		return checkBodyEdit(e, known)
+	}
+	if _, err := parseSelector(e.Select); err != nil {
 		return err
 	}
-	resolved, s, err := compileSlots(e)
+	resolved, s, err := checkFields(e)
 	if err != nil || s == nil {
 		return err
 	}
