@@ -17,10 +17,10 @@ import (
 // is left as it is takes the same way, so that its headers tell nothing.
 func (x *exchange) rewrite() {
 	resp := &x.ctx.Response
-	html := isHTML(resp.Header.ContentType())
-	if !html {
-		x.forgetMinted() // this is no page after all
-		if resp.StatusCode() < 300 {
+	edited := x.isEdited(resp.Header.ContentType())
+	if !isHTML(resp.Header.ContentType()) {
+		x.noPage()
+		if !edited && resp.StatusCode() < 300 {
 			x.setStatusHeaders(&resp.Header, "")
 			x.stream(nil)
 			return
@@ -28,7 +28,7 @@ func (x *exchange) rewrite() {
 	}
 	cc := parseCacheControl(&resp.Header)
 	reason, editable := x.editable(&cc)
-	if !editable && reason != "" && len(x.plan.Edits) > 0 {
+	if !editable && reason != "" && x.hasEdits() {
 		x.noteFailOpen(reason)
 	}
 	var lifetime time.Duration
@@ -37,7 +37,7 @@ func (x *exchange) rewrite() {
 	}
 	x.setPrivate(&resp.Header, cc)
 	switch {
-	case x.ctx.IsHead() && html:
+	case x.ctx.IsHead() && edited:
 		// The length of an edited page is not known before it is made.
 		resp.Header.Del(fasthttp.HeaderContentLength)
 		x.conclude("fwd=" + x.forwarded())
@@ -80,11 +80,11 @@ func (x *exchange) editable(cc *cacheControl) (Reason, bool) {
 	switch {
 	case h.StatusCode() == fasthttp.StatusPartialContent:
 		return ReasonPartial, false
-	case h.StatusCode() != fasthttp.StatusOK || !isHTML(h.ContentType()):
+	case h.StatusCode() != fasthttp.StatusOK || !x.isEdited(h.ContentType()):
 		return "", false
 	case cc.noTransform:
 		return ReasonNoChange, false
-	case !rewrite.Editable(string(h.ContentType())):
+	case !rewrite.EditableBody(string(h.ContentType())):
 		return ReasonCharset, false
 	}
 	switch coding := h.ContentEncoding(); {
@@ -114,7 +114,7 @@ func (x *exchange) storableFor(cc *cacheControl) time.Duration {
 func (x *exchange) edit(lifetime time.Duration) {
 	resp := &x.ctx.Response
 	h := &resp.Header
-	program := x.program()
+	program := x.programFor(h.ContentType())
 	packed := equalFold(h.ContentEncoding(), "gzip") || equalFold(h.ContentEncoding(), "x-gzip")
 	origin, ok := resp.BodyStream().(*upstream.Body)
 	if !ok { // an empty page: nothing to edit, nothing worth keeping
@@ -126,7 +126,7 @@ func (x *exchange) edit(lifetime time.Duration) {
 	store := lifetime > 0 && taken.Framed()
 	unpack := packed && (program != nil || store)
 	if program != nil {
-		page.rewriter = program.NewRewriter(page, rewrite.Limits{
+		page.rewriter = newEditor(program, string(h.ContentType()), page, rewrite.Limits{
 			Memory: x.server.cfg.PageMemory, Encoding: rewrite.EncodingOf(string(h.ContentType())),
 			Values: x.slotValues(program),
 		})
@@ -211,7 +211,7 @@ func (c *collector) add(p []byte) {
 }
 
 // store keeps a page that is complete.
-func (c *collector) store(r *rewrite.Rewriter, matches []rewrite.Match) {
+func (c *collector) store(r editor, matches []rewrite.Match) {
 	if c == nil || c.full {
 		return
 	}

@@ -37,15 +37,23 @@ func Check(e decision.Edit) error {
 	return CheckSlots(e, func(Slot) error { return nil })
 }
 
+// checkPageEdit refuses what is meant for JSON bodies in an edit of pages.
+func checkPageEdit(e *decision.Edit) error {
+	const hint = "is for JSON bodies; give the pointer to its place, or body: json for the whole document"
+	switch {
+	case e.Pointer != "":
+		return fieldError("pointer", "a pointer is for JSON bodies; leave out body: html, or the pointer")
+	case e.JSON != "":
+		return fieldError("json", "json %s", hint)
+	case e.Op == decision.OpSet || e.Op == decision.OpMerge:
+		return fieldError("op", "the op %q %s", e.Op, hint)
+	}
+	return nil
+}
+
 // checkFields checks all fields of an edit of pages but the selector. It returns the edit with
 // something harmless in the place of its slots, and what these compile to.
 func checkFields(e decision.Edit) (decision.Edit, *slotted, error) {
-	if e.Pointer != "" {
-		return e, nil, fieldError("pointer", `a pointer is for JSON bodies; leave out body: html, or the pointer`)
-	}
-	if e.JSON != "" {
-		return e, nil, fieldError("json", `json is for JSON bodies; give the pointer to its place, or body: json for the whole document`)
-	}
 	for _, f := range [...][2]string{{"text", e.Text}, {"html", e.HTML}, {"value", e.Value}} {
 		if err := checkText(f[0], f[1]); err != nil {
 			return e, nil, err
@@ -95,9 +103,6 @@ func checkSample(e decision.Edit) error {
 		return unused(e, "text", "html", "name")
 	case "":
 		return fieldError("op", "an op is needed: before, after, prepend, append, replace, set_inner, remove, unwrap, set_attribute, remove_attribute, add_class, remove_class or replace_text")
-	}
-	if e.Op == decision.OpSet || e.Op == decision.OpMerge {
-		return fieldError("op", "the op %q is for JSON bodies; give the pointer to its place, or body: json for the whole document", e.Op)
 	}
 	return fieldError("op", "found %q; the ops are before, after, prepend, append, replace, set_inner, remove, unwrap, set_attribute, remove_attribute, add_class, remove_class and replace_text", e.Op)
 }

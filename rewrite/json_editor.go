@@ -105,6 +105,7 @@ func (j *JSONEditor) Close() error {
 	j.chunk = nil
 	if j.bailed == NotBailed && j.err == nil && !j.ended() {
 		j.bail(BailedSyntax, j.base)
+		j.keep(j.base)
 	}
 	j.settle(true)
 	return j.err

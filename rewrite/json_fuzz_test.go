@@ -16,7 +16,7 @@ var seedDocuments = []string{
 	`{"a":1,"b":[1,2,{"c":null}],"\u0061":{"d":"\"\\"}}`,
 	"\ufeff [ 1.5e+3 , -0 , true,\n[],{} ] ",
 	`{"a":{"b":{"c":[[[]]]}}} {"a":1}`,
-	`{"a" 1}`, `[1,]`, `{"a":"\ud83d\u12"}`, "", "[[[[[[[[[", `"x`, "-", "nul",
+	`{"a" 1}`, `[1,]`, `{"a":"\ud83d\u12"}`, "", "[[[[[[[[[", `"x`, "-", "nul", `{"a":1 , "b`, `[1 ,`,
 }
 
 // FuzzJSON edits any bytes, whole and in chunks: what comes out is the same, a

@@ -239,7 +239,7 @@ func editJSON(t failer, p *Program, doc string, limits Limits, size func() int) 
 	return jsonResult{out.String(), slices.Clone(j.Matches()), j.Bailed()}
 }
 
-// jsonEdit writes an edit in short: "op pointer: value". An empty pointer is "''".
+// jsonEdit writes an edit in short: "op pointer: value". An empty pointer is "”".
 func jsonEdit(t failer, s string) decision.Edit {
 	t.Helper()
 	op, rest, _ := strings.Cut(s, " ")

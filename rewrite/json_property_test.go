@@ -144,7 +144,11 @@ func TestJSONLimitsDoNotDependOnChunks(t *testing.T) {
 		doc := drawValue(t, 4, true)
 		if rapid.Bool().Draw(t, "broken") {
 			at := rapid.IntRange(0, len(doc)-1).Draw(t, "at")
-			doc = doc[:at] + rapid.SampledFrom([]string{"", ",", "}", "\"", "\\", "\x01", "\xff", "7", "          "}).Draw(t, "junk") + doc[at:]
+			rest := doc[at:]
+			if rapid.Bool().Draw(t, "cut off") {
+				rest = ""
+			}
+			doc = doc[:at] + rapid.SampledFrom([]string{"", ",", "}", "\"", "\\", "\x01", "\xff", "7", "          "}).Draw(t, "junk") + rest
 		}
 		list := planned(rapid.SliceOfN(rapid.Custom(drawJSONEdit), 0, 3).Draw(t, "edits")...)
 		for i := range list {
@@ -161,6 +165,16 @@ func TestJSONLimitsDoNotDependOnChunks(t *testing.T) {
 		}
 		if isJSON(doc) && !isJSON(whole.out) {
 			t.Fatalf("%v\nbroke %s\ninto  %s (%s)", list, doc, whole.out, whole.bailed)
+		}
+		for i := range list {
+			list[i].Apply = false
+		}
+		same, err := Compile(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := editJSON(t, same, doc, limits, nil); got.out != doc {
+			t.Fatalf("without an edit %q became %q", doc, got.out)
 		}
 		for name, size := range chunkings(rapid.Uint64().Draw(t, "seed")) {
 			if got := editJSON(t, program, doc, limits, size); fmt.Sprint(got) != fmt.Sprint(whole) {

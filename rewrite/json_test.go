@@ -121,6 +121,8 @@ func TestJSONBails(t *testing.T) {
 		"comment":            {`{"a":1/**/}`, "set /b: 2", `{"a":1/**/}`, BailedSyntax},
 		"single quotes":      {`{'a':1}`, "set /b: 2", `{'a':1}`, BailedSyntax},
 		"unterminated":       {`{"a":1,"b":"x`, "set /a: 2", `{"a":2,"b":"x`, BailedSyntax},
+		"cut off":            {`{"a":1 , "b`, "set /c: 2", `{"a":1 , "b`, BailedSyntax},
+		"cut off, gone":      {`{"a":1 , "b`, "remove /a", `{"b`, BailedSyntax},
 		"name not UTF-8":     {"{\"a\":1,\"\xff\":2}", "set /a: 2", "{\"a\":2,\"\xff\":2}", BailedEncoding},
 		"value not UTF-8":    {"{\"a\":\"\xff\"}", "set /b: 2", "{\"a\":\"\xff\",\"b\":2}", NotBailed},
 		"too deep":           {`{"a":1,"b":[[[[]]]],"c":1}`, "set /a: 2\nset /c: 2\nset /d: 2", `{"a":2,"b":[[[[]]]],"c":1}`, BailedDepth},

@@ -171,6 +171,9 @@ func (c *compiler) edit(number int32, e *decision.PlannedEdit) error {
 	if kind := e.Kind(); kind != decision.BodyHTML {
 		return c.bodyEdit(number, kind, e)
 	}
+	if err := checkPageEdit(&e.Edit); err != nil {
+		return err
+	}
 	list, err := parseSelector(e.Select)
 	if err != nil {
 		return err

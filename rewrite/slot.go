@@ -328,6 +328,9 @@ func CheckSlots(e decision.Edit, known func(Slot) error) error {
 	if e.Kind() != decision.BodyHTML {
 		return checkBodyEdit(e, known)
 	}
+	if err := checkPageEdit(&e); err != nil {
+		return err
+	}
 	if _, err := parseSelector(e.Select); err != nil {
 		return err
 	}
