@@ -142,6 +142,14 @@ func (c *Config) fillFreeform() (problems Problems) {
 			problems = append(problems, c.source.locate(decision.Fault{Path: path, Message: err.Error()}))
 		}
 		c.Experiences[i].Settings = settings
+		for j := range c.Experiences[i].Edits {
+			path := at(at("experiences", i)+".edits", j) + ".json"
+			value, err := c.source.writtenJSON(path)
+			if err != nil {
+				problems = append(problems, c.source.locate(decision.Fault{Path: path, Message: err.Error()}))
+			}
+			c.Experiences[i].Edits[j].JSON = value
+		}
 	}
 	return problems
 }

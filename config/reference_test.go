@@ -70,7 +70,7 @@ func (r *reference) block(prefix string, t reflect.Type) {
 	for i := range t.NumField() {
 		field := t.Field(i)
 		name := field.Tag.Get("mapstructure")
-		if field.Type == freeformType {
+		if isFreeform(field.Type) {
 			name = freeformKey(field)
 		}
 		if name == "" || name == "-" {
@@ -85,11 +85,11 @@ func (r *reference) block(prefix string, t reflect.Type) {
 			inner = inner.Elem()
 			kind = kindName(inner)
 		}
-		if inner.Kind() == reflect.Slice && inner != freeformType {
+		if inner.Kind() == reflect.Slice && !isFreeform(inner) {
 			inner = inner.Elem()
 			kind = "a list of " + strings.TrimPrefix(strings.TrimPrefix(kindName(inner), "a "), "block of ")
 		}
-		if field.Type == freeformType {
+		if isFreeform(field.Type) {
 			kind = "anything"
 		}
 		fmt.Fprintf(&r.out, "| `%s%s` | %s | %s |\n", prefix, name, kind, comment)
@@ -104,7 +104,7 @@ func inSettings(t reflect.Type, comment string) string {
 	for i := range t.NumField() {
 		field := t.Field(i)
 		name := field.Tag.Get("mapstructure")
-		if field.Type == freeformType {
+		if isFreeform(field.Type) {
 			name = freeformKey(field)
 		}
 		at := regexp.MustCompile(`\b` + field.Name + `\b`).FindStringIndex(comment)

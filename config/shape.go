@@ -19,7 +19,11 @@ var (
 	sizeType     = reflect.TypeFor[decision.Size]()
 	shareType    = reflect.TypeFor[decision.Share]()
 	freeformType = reflect.TypeFor[json.RawMessage]()
+	jsonType     = reflect.TypeFor[decision.JSON]()
 )
+
+// isFreeform reports whether a type holds a block of any shape.
+func isFreeform(t reflect.Type) bool { return t == freeformType || t == jsonType }
 
 // freeformKey is the key of a free-form block. Its text reaches the Go value from
 // the YAML node: viper would lower-case the keys inside.
@@ -155,7 +159,7 @@ func settings(t reflect.Type) map[string]reflect.Type {
 			for key, value := range settings(field.Type) {
 				fields[key] = value
 			}
-		case field.Type == freeformType:
+		case isFreeform(field.Type):
 			fields[freeformKey(field)] = nil
 		case name != "" && name != "-":
 			fields[name] = field.Type

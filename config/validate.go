@@ -176,6 +176,8 @@ func editFault(faults *decision.Faults, path string, err error) {
 	var wrong *rewrite.EditError
 	switch {
 	case err == nil:
+	case errors.As(err, &wrong) && wrong.Field == "json": // columns are those of the value as JSON
+		faults.Add(join(path, wrong.Field), "%s", wrong.Message)
 	case errors.As(err, &wrong):
 		faults.AddAt(join(path, wrong.Field), wrong.Column, "%s", wrong.Message)
 	default:

@@ -62,6 +62,19 @@ type Scope struct {
 	Experiments []string `json:"experiments,omitempty"` // arm in these experiments
 	Attributes  []string `json:"attributes,omitempty"`  // these request attributes
 	Visitor     bool     `json:"visitor,omitempty"`     // the visitor's id: answers are kept per visitor
+
+	// Bodies are the kinds of bodies that the edits of answers are for; none means
+	// HTML alone. An answer may have no edit of another kind. What asks for a body
+	// of these kinds, such as a script for JSON, is planned for too.
+	Bodies []Body `json:"bodies,omitempty"`
+}
+
+// EditedBodies returns the kinds of bodies that answers may edit.
+func (s *Scope) EditedBodies() Bodies {
+	if len(s.Bodies) == 0 {
+		return BodiesOf(BodyHTML)
+	}
+	return BodiesOf(s.Bodies...)
 }
 
 // Query asks the planner for the plan of one page.
@@ -71,4 +84,8 @@ type Query struct {
 	Assignments []Assignment // the visitor's arms; none for a visitor who is not counted
 	Attributes  []string     // as in [Facts.Attributes]
 	VisitorID   string
+
+	// Bodies are the kinds of bodies that may come; experiences with edits of other
+	// kinds alone are left out. Zero stands for all kinds.
+	Bodies Bodies
 }

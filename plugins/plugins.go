@@ -27,6 +27,8 @@ import (
 // The values of an answer, for authors who import only this package.
 type (
 	Edit   = decision.Edit
+	Body   = decision.Body
+	JSON   = decision.JSON
 	Action = decision.Action
 	Scope  = decision.Scope
 	Page   = decision.Page

@@ -15,6 +15,10 @@ var originsOwn = decision.Plan{Concerned: true}
 // goes wrong ends in the origin's own page.
 func (x *exchange) decide() {
 	x.server.stats.Concerned.Add(1)
+	x.deliberate()
+}
+
+func (x *exchange) deliberate() {
 	x.plan = &originsOwn
 	defer func() {
 		if r := recover(); r != nil {
@@ -79,7 +83,7 @@ func (x *exchange) assign() {
 func (x *exchange) makePlan() {
 	x.query = decision.Query{
 		Page: x.page, Segment: x.primary(), Assignments: x.assignments,
-		Attributes: x.attributes, VisitorID: x.visitor,
+		Attributes: x.attributes, VisitorID: x.visitor, Bodies: x.kind.parts,
 	}
 	plan := x.site.Planner.Plan(x.budget, &x.query)
 	if plan == nil {

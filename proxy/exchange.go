@@ -48,6 +48,7 @@ type exchange struct {
 
 	// profile to plan
 	concerned    bool
+	bodies       decision.Bodies // that experiences of the page may edit
 	budget       *budget
 	attributes   []string
 	facts        decision.Facts
@@ -75,6 +76,10 @@ type pageKind struct {
 	page       bool // GET or HEAD that may show HTML which is personalized
 	explicit   bool // it asks for HTML in so many words
 	navigation bool // a person goes to a page: it mints and counts
+
+	// What a script, or a page for its parts, asks for: bodies of these kinds may
+	// come that are personalized, and no page. Zero for what may become a page.
+	parts decision.Bodies
 }
 
 // handle answers one request: the numbered list of the package's story.

@@ -32,12 +32,12 @@ func (x *exchange) fetch() bool {
 	return true
 }
 
-// isPartOfPage reports whether a range was asked for, and the answer is HTML.
+// isPartOfPage reports whether a range was asked for, and the answer is of a kind that may be edited.
 func (x *exchange) isPartOfPage() bool {
 	resp := &x.ctx.Response
 	switch resp.StatusCode() {
 	case fasthttp.StatusPartialContent, fasthttp.StatusRequestedRangeNotSatisfiable:
-		return !x.kind.explicit && (isHTML(resp.Header.ContentType()) || resp.StatusCode() == fasthttp.StatusRequestedRangeNotSatisfiable)
+		return !x.kind.explicit && (x.isEdited(resp.Header.ContentType()) || resp.StatusCode() == fasthttp.StatusRequestedRangeNotSatisfiable)
 	}
 	return false
 }

@@ -50,6 +50,7 @@ type engines struct {
 	segment   func(f *decision.Facts) *decision.Segmentation
 	assign    func(dst []decision.Assignment, unit, segment string) []decision.Assignment
 	concerned func(p *decision.Page) bool
+	bodies    decision.Bodies
 	plan      func(ctx context.Context, q *decision.Query) *decision.Plan
 	accept    func(events []event.Event) error
 	snapshots atomic.Int64
@@ -81,6 +82,13 @@ func (e *engines) Assign(dst []decision.Assignment, unit, segment string) []deci
 }
 
 func (e *engines) Concerned(p *decision.Page) bool { return e.concerned != nil && e.concerned(p) }
+
+func (e *engines) Bodies(p *decision.Page) decision.Bodies {
+	if !e.Concerned(p) {
+		return 0
+	}
+	return e.bodies
+}
 
 func (e *engines) Plan(ctx context.Context, q *decision.Query) *decision.Plan {
 	e.plans.Add(1)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/sedge-proxy/sedge/decision"
 	"github.com/sedge-proxy/sedge/visitor"
 )
 
@@ -13,7 +14,7 @@ import (
 func (x *exchange) identify() {
 	x.classify()
 	x.recognize()
-	x.concerned = x.kind.page && x.isConcerned()
+	x.concerned = x.kind.page && x.isConcerned() || x.kind.parts != 0 && x.kind.parts&x.editedBodies() != 0
 	if x.concerned && x.mayMint() {
 		x.mint()
 	}
@@ -41,6 +42,11 @@ func (x *exchange) classify() {
 	case equalFold(dest, "empty"):
 		// Scripts that swap in whole pages say that they want HTML.
 		x.kind = pageKind{page: named, explicit: named}
+		if !named {
+			x.kind.parts = decision.BodiesOf(decision.BodyJSON, decision.BodyText)
+		}
+	default:
+		x.kind.parts = partsOf(dest)
 	}
 }
 

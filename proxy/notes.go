@@ -22,11 +22,10 @@ type notes struct {
 	program *program
 }
 
-// edited is a page that was edited, one way or the other.
+// edited is a page that was edited, one way or the other. HTML also has Blocked.
 type edited interface {
 	Bailed() rewrite.Reason
 	Conflicts() []rewrite.Conflict
-	Blocked() []rewrite.Block
 }
 
 // page reports on a page that was read to its end.
@@ -36,7 +35,9 @@ func (n *notes) page(page edited) {
 		n.server.log.Warn("rest of the page not rewritten", "reason", string(bailed), "request_id", n.request, "path", n.path)
 	}
 	n.conflicts(page.Conflicts())
-	n.blocked(page.Blocked())
+	if html, ok := page.(interface{ Blocked() []rewrite.Block }); ok {
+		n.blocked(html.Blocked())
+	}
 }
 
 // conflicts tells of edits that hide others, once for each compiled plan: they are
@@ -52,10 +53,21 @@ func (n *notes) conflicts(conflicts []rewrite.Conflict) {
 	for _, c := range conflicts {
 		hidden, by := &n.edits[c.Edit], &n.edits[c.By]
 		n.server.log.Warn("an edit has no effect, since an edit of another experience hides it",
-			"experience", hidden.Experience, "op", string(hidden.Op), "select", hidden.Select,
-			"by", by.Experience, "by_op", string(by.Op), "by_select", by.Select,
+			"experience", hidden.Experience, "op", string(hidden.Op), "at", target(hidden),
+			"by", by.Experience, "by_op", string(by.Op), "by_at", target(by),
 			"elements", c.Count, "request_id", n.request)
 	}
+}
+
+// target names what an edit is about.
+func target(e *decision.PlannedEdit) string {
+	switch e.Kind() {
+	case decision.BodyJSON:
+		return e.Pointer
+	case decision.BodyText:
+		return e.Pattern
+	}
+	return e.Select
 }
 
 // blocked tells of edits that the page's policy forbids, at most once a second: a

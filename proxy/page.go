@@ -50,7 +50,7 @@ type pageBody struct {
 	first    []byte // what begin has read
 	firstErr error
 
-	rewriter *rewrite.Rewriter // nil: nothing to edit or to look for
+	rewriter editor // nil: nothing to edit or to look for
 	packer   *gzip.Writer
 	pack     bool
 

@@ -33,7 +33,7 @@ func (x *exchange) record() {
 // recordAtOnce notes a whole answer from memory: a variant, a 304 for it, or a
 // redirect (v nil), with where each edit matched first, and waits for what the connection says of its delivery.
 func (x *exchange) recordAtOnce(v *cache.Variant, first []int64) {
-	if v != nil {
+	if v != nil && isHTML(v.Header.ContentType()) {
 		x.recordView()
 	}
 	w := x.newWatch()

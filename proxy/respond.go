@@ -75,7 +75,7 @@ func addVary(h *fasthttp.ResponseHeader, name string) {
 func (x *exchange) passOn() {
 	resp := &x.ctx.Response
 	html := isHTML(resp.Header.ContentType())
-	if html && !x.concerned && (x.ctx.IsGet() || x.ctx.IsHead()) && x.isConcerned() {
+	if !x.concerned && (x.ctx.IsGet() || x.ctx.IsHead()) && (html && x.isConcerned() || !html && x.isEdited(resp.Header.ContentType())) {
 		// A script or an image tag asked for the page: it sees the origin's own,
 		// and may not keep it where a navigation would find it.
 		cc := parseCacheControl(&resp.Header)

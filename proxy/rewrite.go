@@ -10,6 +10,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/sedge-proxy/sedge/decision"
 	"github.com/sedge-proxy/sedge/proxy/cache"
 	"github.com/sedge-proxy/sedge/proxy/upstream"
 	"github.com/sedge-proxy/sedge/rewrite"
@@ -19,10 +20,10 @@ import (
 // is left as it is takes the same way, so that its headers tell nothing.
 func (x *exchange) rewrite() {
 	resp := &x.ctx.Response
-	html := isHTML(resp.Header.ContentType())
-	if !html {
-		x.forgetMinted() // this is no page after all
-		if resp.StatusCode() < 300 {
+	edited := x.isEdited(resp.Header.ContentType())
+	if !isHTML(resp.Header.ContentType()) {
+		x.noPage()
+		if !edited && resp.StatusCode() < 300 {
 			x.setStatusHeaders(&resp.Header, "")
 			x.stream(nil)
 			return
@@ -30,7 +31,7 @@ func (x *exchange) rewrite() {
 	}
 	cc := parseCacheControl(&resp.Header)
 	reason, editable := x.editable(&cc)
-	if !editable && reason != "" && len(x.plan.Edits) > 0 {
+	if !editable && reason != "" && x.hasEdits() {
 		x.noteFailOpen(reason)
 	}
 	var lifetime time.Duration
@@ -39,7 +40,7 @@ func (x *exchange) rewrite() {
 	}
 	x.setPrivate(&resp.Header, cc)
 	switch {
-	case x.ctx.IsHead() && html:
+	case x.ctx.IsHead() && edited:
 		// The length of an edited page is not known before it is made.
 		resp.Header.Del(fasthttp.HeaderContentLength)
 		x.conclude("fwd=" + x.forwarded())
@@ -82,11 +83,11 @@ func (x *exchange) editable(cc *cacheControl) (Reason, bool) {
 	switch {
 	case h.StatusCode() == fasthttp.StatusPartialContent:
 		return ReasonPartial, false
-	case h.StatusCode() != fasthttp.StatusOK || !isHTML(h.ContentType()):
+	case h.StatusCode() != fasthttp.StatusOK || !x.isEdited(h.ContentType()):
 		return "", false
 	case cc.noTransform:
 		return ReasonNoChange, false
-	case !rewrite.Editable(string(h.ContentType())):
+	case !rewrite.EditableBody(string(h.ContentType())):
 		return ReasonCharset, false
 	}
 	switch coding := h.ContentEncoding(); {
@@ -116,7 +117,7 @@ func (x *exchange) storableFor(cc *cacheControl) time.Duration {
 func (x *exchange) edit(lifetime time.Duration) {
 	resp := &x.ctx.Response
 	h := &resp.Header
-	program := x.program()
+	program := x.programFor(h.ContentType())
 	packed := equalFold(h.ContentEncoding(), "gzip") || equalFold(h.ContentEncoding(), "x-gzip")
 	origin, ok := resp.BodyStream().(*upstream.Body)
 	if !ok { // an empty page: nothing to edit, nothing worth keeping
@@ -152,15 +153,20 @@ func (x *exchange) run(page *pageBody, program *program, unpack bool) {
 	h := &x.ctx.Response.Header
 	pack := unpack && x.acceptsGzip()
 	if program != nil {
-		limits := rewrite.Limits{Memory: x.server.cfg.PageMemory, Encoding: rewrite.EncodingOf(string(h.ContentType()))}
-		policy := x.pagePolicy(program)
+		contentType := string(h.ContentType())
+		html := rewrite.BodyOf(contentType) == decision.BodyHTML
+		limits := rewrite.Limits{Memory: x.server.cfg.PageMemory, Encoding: rewrite.EncodingOf(contentType)}
+		var policy *rewrite.Policy
+		if html {
+			policy = x.pagePolicy(program)
+		}
 		page.notes = notes{server: x.server, request: x.id, path: strings.Clone(clean(x.page.Path, maxLoggedPath)), plan: x.plan.Digest, edits: x.plan.Edits, program: program}
 		page.gather(max(-1, h.ContentLength()))
-		if page.whole && page.splice(program, limits, policy, unpack, pack) {
+		if html && page.whole && page.splice(program, limits, policy, unpack, pack) {
 			return
 		}
 		limits.Values, limits.Policy = x.slotValues(program), policy
-		page.rewriter = program.NewRewriter(page, limits)
+		page.rewriter = newEditor(program, contentType, page, limits)
 	}
 	if !page.open(unpack, pack) {
 		x.noteFailOpen(ReasonCorrupt)
@@ -235,7 +241,7 @@ func (c *collector) add(p []byte) {
 }
 
 // store keeps a page that is complete.
-func (c *collector) store(r *rewrite.Rewriter, matches []rewrite.Match) {
+func (c *collector) store(r editor, matches []rewrite.Match) {
 	if c == nil || c.full {
 		return
 	}

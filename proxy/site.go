@@ -34,6 +34,8 @@ type Experiments interface {
 type Planner interface {
 	// Concerned reports whether some experience names the page.
 	Concerned(page *decision.Page) bool
+	// Bodies returns the kinds of bodies that these experiences may edit.
+	Bodies(page *decision.Page) decision.Bodies
 	// Plan answers within ctx's deadline; its plan may lack what was too slow.
 	Plan(ctx context.Context, query *decision.Query) *decision.Plan
 }

@@ -22,7 +22,7 @@ func (x *exchange) serveVariant() bool {
 	}
 	now := x.server.now()
 	hit := x.server.variants.Get(x.key, now)
-	if hit == nil {
+	if hit == nil || x.minted != "" && !isHTML(hit.Header.ContentType()) { // see noPage
 		x.server.stats.CacheMisses.Add(1)
 		return false
 	}
@@ -74,6 +74,7 @@ func (x *exchange) makeKey() {
 	} else {
 		key = append(key, 0)
 	}
+	key = append(key, byte(x.kind.parts)) // nor need it be the same to a script
 	key = append(key, x.plan.Digest[:]...)
 	x.key = binary.LittleEndian.AppendUint64(key, x.site.Generation)
 }

@@ -198,7 +198,7 @@ func TestConflictsAreReported(t *testing.T) {
 	if got := n.server.Stats().Conflicts.Load(); got != 4 {
 		t.Errorf("counted %d times", got)
 	}
-	const told = `"experience":"test","op":"set_inner","select":"#hero","by":"other","by_op":"remove"`
+	const told = `"experience":"test","op":"set_inner","at":"#hero","by":"other","by_op":"remove"`
 	if got := strings.Count(n.log.String(), told); got != 1 {
 		t.Errorf("told %d times: %s", got, n.log)
 	}

@@ -51,3 +51,33 @@ func TestSplicesWithoutAllocations(t *testing.T) {
 		}
 	}
 }
+
+// TestNoAllocationsInJSON edits documents with pooled editors.
+func TestNoAllocationsInJSON(t *testing.T) {
+	doc := productList(50)
+	slots := jsonEdit(t, `set /hi: "{{trait 'first_name'}}"`)
+	required := jsonEdit(t, "remove /total")
+	required.Required = true
+	for name, program := range map[string]*Program{
+		"none":     compile(t),
+		"three":    compile(t, threePointers...),
+		"many":     compile(t, manyPointers(40)...),
+		"slots":    compile(t, slots),
+		"required": compile(t, required),
+	} {
+		values := []string{"Ann"}
+		allocs := testing.AllocsPerRun(20, func() {
+			j := program.NewJSONEditor(io.Discard, Limits{Values: values})
+			for rest := doc; len(rest) > 0; {
+				n := min(len(rest), 777)
+				j.Write(rest[:n])
+				rest = rest[n:]
+			}
+			j.Close()
+			j.Release()
+		})
+		if most := 0.0; name == "slots" && allocs > 2 || name != "slots" && allocs > most {
+			t.Errorf("%s: %v allocations", name, allocs)
+		}
+	}
+}

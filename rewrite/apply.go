@@ -214,6 +214,12 @@ type edit struct {
 	slot       int32 // edits of the same attribute or class have the same number
 	selector   string
 
+	kind     decision.Body
+	pointer  string
+	path     []string // the parts of pointer
+	json     *jsonValue
+	jsonText decision.JSON
+
 	replace *replacement // of replace_text; nil for other ops
 	filled  *slotted     // content with slots; nil when it has none
 	police  *policed     // what a policy has a say in; nil when nothing
@@ -226,7 +232,7 @@ func compileEdit(e *decision.PlannedEdit) edit {
 		ofTag = true
 	}
 	out := edit{ofTag: ofTag, op: e.Op, apply: e.Apply, name: e.Name, value: e.Value, utf8: []byte(e.HTML),
-		required: e.Required && e.Apply, selector: e.Select}
+		required: e.Required && e.Apply, selector: e.Select, kind: e.Kind()}
 	if e.Text != "" {
 		out.text = []byte(e.Text)
 		out.utf8 = appendEscapedText(nil, e.Text)

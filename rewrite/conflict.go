@@ -34,18 +34,18 @@ func (r *Rewriter) Conflicts() []Conflict {
 }
 
 // Conflicts returns the pairs of edits that are in conflict wherever they match:
-// those with the same selector. What else meets on a page [Rewriter.Conflicts]
+// those of pages with the same selector. What else meets on a page [Rewriter.Conflicts]
 // tells.
 func (p *Program) Conflicts() []Conflict {
 	var c conflicts
 	same := make(map[string][]int32)
 	for n := range p.edits {
-		if e := &p.edits[n]; e.apply {
+		if e := &p.edits[n]; e.apply && e.kind == decision.BodyHTML {
 			same[e.selector] = append(same[e.selector], int32(n))
 		}
 	}
 	for n := range p.edits { // in the order of the edits
-		if list := same[p.edits[n].selector]; len(list) > 1 && list[0] == int32(n) {
+		if list := same[p.edits[n].selector]; p.edits[n].kind == decision.BodyHTML && len(list) > 1 && list[0] == int32(n) {
 			c.element(p, list, -1)
 		}
 	}

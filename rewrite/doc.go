@@ -1,4 +1,5 @@
-// Package rewrite changes HTML pages while they pass through.
+// Package rewrite changes HTML pages, and JSON and other text, while they pass
+// through.
 //
 // Edits are compiled once ([Compile]) and then applied to any number of pages by
 // pooled rewriters ([Program.NewRewriter]). A rewriter is an [io.Writer]: bytes go
@@ -107,6 +108,38 @@
 // text that is put into a script by a selector that does not name scripts in a
 // program that needs no policy otherwise. A script in SVG is compared with hashes as
 // if it stood in HTML.
+//
+// # JSON
+//
+// Edits of JSON bodies ([Program.NewJSONEditor]) name their place by a JSON Pointer
+// (RFC 6901). They mean the same as if each was applied, in the order of the slice,
+// to the whole document that the one before it left; the document is passed over
+// once all the same, and no value of it is held (see the comment of jsonProgram):
+//
+//   - set replaces the value, or adds a member at the end of its object; in an
+//     array an index replaces an item, and "-", or the array's length, adds one;
+//   - remove takes a member or item away with one comma; the items behind it move up;
+//   - append adds one item to an array, and does nothing to any other value;
+//   - merge merges a patch into a value that is there (RFC 7396).
+//
+// Where the way to a place ends earlier nothing happens. What no edit touches stays
+// as it is written: white space, the order of members, the spelling of numbers and
+// strings. Names are compared by what their escapes mean. Of several members with
+// one name all are edited, since parsers differ in which of them counts. What edits
+// match is counted in the document as it came: a place that only an earlier edit
+// makes is no match. A slot in a value stands inside a string and is escaped for it.
+//
+// The document is UTF-8. Behind a mistake, names that are no UTF-8, values nested
+// deeper than Limits.Depth, more white space between two values than Limits.Memory,
+// and at a second document, as in lines of JSON, the rest passes through unchanged.
+//
+// # Other text
+//
+// In other text ([Program.NewTextEditor]) replace_text replaces what a pattern
+// matches, each edit in what the ones before it left of the text. The body is held
+// up to its end, at most up to Limits.Memory. It is in UTF-8 or in a single-byte
+// character set; a replacement that the set does not have is left out. Nothing is
+// escaped, so there are no slots. Matches are counted in the text as it came.
 //
 // # What is an element
 //

@@ -11,7 +11,8 @@ import (
 // EditError says what is wrong with an edit.
 type EditError struct {
 	// Field is the field of the edit as it is written in a configuration:
-	// "select", "op", "text", "html", "name", "value" or "pattern".
+	// "body", "select", "pointer", "op", "text", "html", "name", "value", "pattern" or
+	// "json".
 	Field string
 
 	// Column counts characters inside the field's value from 1; 0 means the
@@ -33,14 +34,24 @@ func (e *EditError) Error() string {
 // a stream, its op is known and the fields that the op needs, and no others, are
 // filled. The error is an *[EditError].
 func Check(e decision.Edit) error {
-	if _, err := parseSelector(e.Select); err != nil {
-		return err
-	}
-	_, _, err := checkFields(e)
-	return err
+	return CheckSlots(e, func(Slot) error { return nil })
 }
 
-// checkFields checks all fields but the selector. It returns the edit with
+// checkPageEdit refuses what is meant for JSON bodies in an edit of pages.
+func checkPageEdit(e *decision.Edit) error {
+	const hint = "is for JSON bodies; give the pointer to its place, or body: json for the whole document"
+	switch {
+	case e.Pointer != "":
+		return fieldError("pointer", "a pointer is for JSON bodies; leave out body: html, or the pointer")
+	case e.JSON != "":
+		return fieldError("json", "json %s", hint)
+	case e.Op == decision.OpSet || e.Op == decision.OpMerge:
+		return fieldError("op", "the op %q %s", e.Op, hint)
+	}
+	return nil
+}
+
+// checkFields checks all fields of an edit of pages but the selector. It returns the edit with
 // something harmless in the place of its slots, and what these compile to.
 func checkFields(e decision.Edit) (decision.Edit, *slotted, error) {
 	for _, f := range [...][2]string{{"text", e.Text}, {"html", e.HTML}, {"value", e.Value}} {
@@ -131,7 +142,10 @@ func checkText(field, s string) error {
 // be lost without a word.
 func unused(e decision.Edit, fields ...string) error {
 	for _, field := range fields {
-		value := map[string]string{"text": e.Text, "html": e.HTML, "name": e.Name, "value": e.Value}[field]
+		value := map[string]string{
+			"text": e.Text, "html": e.HTML, "name": e.Name, "value": e.Value, "pattern": e.Pattern,
+			"select": e.Select, "pointer": e.Pointer, "json": string(e.JSON),
+		}[field]
 		if value != "" {
 			return fieldError(field, "the op %q takes no %s; leave it out", e.Op, field)
 		}

@@ -47,10 +47,15 @@ type Program struct {
 	needs    []need // what policies have to allow, of all edits
 	policed  bool   // policies have a say in some edit
 
-	required  int   // required edits that are applied
-	mixed     bool  // there are edits of several experiences
-	slots     int   // attributes and classes that edits set
-	classSlot int32 // of the attribute class, -1 when no edit sets it
+	json      *jsonProgram // nil without edits of JSON bodies
+	jsonPool  sync.Pool
+	texts     []int32 // the edits of other text
+	textPool  sync.Pool
+	has       [bodyKinds]bool
+	required  [bodyKinds]int // required edits that are applied
+	mixed     bool           // there are edits of several experiences
+	slots     int            // attributes and classes that edits set
+	classSlot int32          // of the attribute class, -1 when no edit sets it
 }
 
 // stepList is a list of steps: those that follow no other step, and those that do.
@@ -111,6 +116,9 @@ func Compile(edits []decision.PlannedEdit) (*Program, error) {
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
+	if err := c.finishBodies(); err != nil {
+		return nil, err
+	}
 	c.finish()
 	return p, nil
 }
@@ -163,6 +171,12 @@ type compiler struct {
 }
 
 func (c *compiler) edit(number int32, e *decision.PlannedEdit) error {
+	if kind := e.Kind(); kind != decision.BodyHTML {
+		return c.bodyEdit(number, kind, e)
+	}
+	if err := checkPageEdit(&e.Edit); err != nil {
+		return err
+	}
 	list, err := parseSelector(e.Select)
 	if err != nil {
 		return err
@@ -198,8 +212,10 @@ func (c *compiler) edit(number int32, e *decision.PlannedEdit) error {
 // number gives an edit the numbers of its experience and of what it sets.
 func (c *compiler) number(e *edit, experience string) {
 	p := c.p
+	n := bodyNumber(e.kind)
+	p.has[n] = true
 	if e.required {
-		p.required++
+		p.required[n]++
 	}
 	if c.slots == nil {
 		c.slots, c.experiences = make(map[string]int32), make(map[string]int32)

@@ -13,8 +13,8 @@ type holder struct {
 	wrote     []byte // what was written of it
 }
 
-func (h *holder) reset(p *Program) {
-	h.needs, h.keeps, h.late = p.required, p.required > 0, false
+func (h *holder) reset(required int) {
+	h.needs, h.keeps, h.late = required, required > 0, false
 	h.untouched = false
 	h.came, h.wrote = h.came[:0], h.wrote[:0]
 }

@@ -57,6 +57,8 @@ const (
 	BailedDepth     Reason = "depth"     // elements nested deeper than Limits.Depth
 	BailedAmbiguous Reason = "ambiguous" // browsers differ in what the page means
 	BailedEncoding  Reason = "encoding"  // a character set that cannot be edited
+	BailedSyntax    Reason = "syntax"    // no JSON from here on
+	BailedTrailing  Reason = "trailing"  // text behind a JSON document, as a second document is
 	BailedRequired  Reason = "required"  // a required edit matched nothing, or not within Limits.Memory: the whole page is unchanged, but matched on
 )
 
@@ -146,7 +148,7 @@ func (r *Rewriter) reset(dst io.Writer, limits Limits) {
 	r.conflicts.reset()
 	r.filler.reset()
 	r.police.reset(r.program, limits.Policy)
-	r.holder.reset(r.program)
+	r.holder.reset(r.program.required[bodyNumber(decision.BodyHTML)])
 	for i := range r.matches {
 		r.matches[i] = Match{First: -1, FirstOut: -1}
 	}

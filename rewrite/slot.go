@@ -24,6 +24,14 @@ type Slot struct {
 	Edit int
 }
 
+// of returns the slot as one of an edit: what is offered is each edit's own.
+func (s Slot) of(edit int32) Slot {
+	if s.Kind == SlotOffer {
+		s.Edit = int(edit)
+	}
+	return s
+}
+
 // SlotKind says where the value of a slot comes from.
 type SlotKind byte
 
@@ -338,10 +346,16 @@ func (s *slotted) add(content []byte, parts []slotPart, i int, escape slotEscape
 // CheckSlots reports like [Check] whether an edit could run, and asks known about
 // each of its slots; what that says is wrong comes back with the slot's place.
 func CheckSlots(e decision.Edit, known func(Slot) error) error {
-	if err := Check(e); err != nil {
+	if e.Kind() != decision.BodyHTML {
+		return checkBodyEdit(e, known)
+	}
+	if err := checkPageEdit(&e); err != nil {
 		return err
 	}
-	resolved, s, err := compileSlots(e)
+	if _, err := parseSelector(e.Select); err != nil {
+		return err
+	}
+	resolved, s, err := checkFields(e)
 	if err != nil || s == nil {
 		return err
 	}

@@ -43,16 +43,18 @@ func (c *compiler) numberSlots(edit int32, s *slotted) {
 		if p.number < 0 {
 			continue
 		}
-		if p.slot.Kind == SlotOffer {
-			p.slot.Edit = int(edit)
-		}
-		n := slices.Index(c.p.fills, p.slot)
-		if n < 0 {
-			n = len(c.p.fills)
-			c.p.fills = append(c.p.fills, p.slot)
-		}
-		p.number = int32(n)
+		p.slot = p.slot.of(edit)
+		p.number = c.numberSlot(p.slot)
 	}
+}
+
+func (c *compiler) numberSlot(slot Slot) int32 {
+	n := slices.Index(c.p.fills, slot)
+	if n < 0 {
+		n = len(c.p.fills)
+		c.p.fills = append(c.p.fills, slot)
+	}
+	return int32(n)
 }
 
 // Slots returns the slots of all edits that are applied or only matched, each
@@ -240,7 +242,12 @@ func (r *Rewriter) Template(page []byte) ([]byte, *Template) {
 	if len(r.fills) == 0 || r.untouched {
 		return page, nil
 	}
-	t := &Template{slots: r.program.fills, holes: slices.Clone(r.fills)}
+	return cutTemplate(r.program.fills, slices.Clone(r.fills), page)
+}
+
+// cutTemplate cuts values out of the page that they were filled into.
+func cutTemplate(slots []Slot, fills []fill, page []byte) ([]byte, *Template) {
+	t := &Template{slots: slots, holes: fills}
 	cut := make([]byte, 0, len(page))
 	from := int64(0)
 	for i := range t.holes {

@@ -167,7 +167,7 @@ func (r *Rewriter) replaceText(text []byte, at int) {
 				continue
 			}
 			before := len(to)
-			to = r.search(r.program.edits[n].replace, meant, p, to)
+			to = r.search(r, r.program.edits[n].replace, meant, p, to)
 			changed = changed || len(to) > before+1 || to[before] != from[i]
 		}
 		r.pieces[1-now] = to
@@ -208,7 +208,7 @@ func (r *Rewriter) writePieces(text []byte, at int, pieces []piece) {
 // at the rest of the text for each match would make the cost grow with the square
 // of a page; such a pattern stops when it has looked at 16 MiB and 64 times the
 // page's text.
-func (r *Rewriter) search(x *replacement, meant []byte, p piece, dst []piece) []piece {
+func (t *texter) search(by replacer, x *replacement, meant []byte, p piece, dst []piece) []piece {
 	text, from := meant[p.from:p.to], p.from
 	keep := func(to int32) {
 		if to > from {
@@ -220,10 +220,10 @@ func (r *Rewriter) search(x *replacement, meant []byte, p piece, dst []piece) []
 			return
 		}
 		keep(p.from + int32(a))
-		start := int32(len(r.made))
-		r.made = r.appendReplacement(r.made, x, text, groups)
+		start := int32(len(t.made))
+		t.made = by.appendReplacement(t.made, x, text, groups)
 		from = p.from + int32(b)
-		dst = append(dst, piece{p.from + int32(a), from, start, int32(len(r.made)), true})
+		dst = append(dst, piece{p.from + int32(a), from, start, int32(len(t.made)), true})
 	}
 	before := len(dst)
 	switch {
@@ -239,10 +239,10 @@ func (r *Rewriter) search(x *replacement, meant []byte, p piece, dst []piece) []
 	case x.re.Match(text):
 		most := -1
 		if x.unbounded {
-			most = max(0, int(r.effort/int64(len(text)+1)))
+			most = max(0, int(t.effort/int64(len(text)+1)))
 		}
 		all := x.re.FindAllSubmatchIndex(text, most)
-		r.effort -= int64(len(all)+1) * int64(len(text)+1)
+		t.effort -= int64(len(all)+1) * int64(len(text)+1)
 		for _, m := range all {
 			found(m[0], m[1], m)
 		}
@@ -252,6 +252,11 @@ func (r *Rewriter) search(x *replacement, meant []byte, p piece, dst []piece) []
 		dst = append(dst, p)
 	}
 	return dst
+}
+
+// replacer writes what stands in the place of a match.
+type replacer interface {
+	appendReplacement(dst []byte, x *replacement, text []byte, groups []int) []byte
 }
 
 const textEffort = 16 << 20
@@ -314,8 +319,8 @@ func appendTextReference(dst, text []byte) ([]byte, int) {
 
 // rawRange returns where a part of the run as it is meant stands in it as written.
 // A part of a reference takes all of it.
-func (r *Rewriter) rawRange(from, to int32) (rawFrom, rawTo int) {
-	units := r.units
+func (t *texter) rawRange(from, to int32) (rawFrom, rawTo int) {
+	units := t.units
 	i := sort.Search(len(units), func(i int) bool { return units[i].to > from })
 	switch {
 	case i < len(units) && units[i].from <= from:

@@ -91,8 +91,8 @@ func TestReadme(t *testing.T) {
 	}
 	const site = "upstreams: [{name: site, url: http://127.0.0.1:3000}]\nroutes: [{name: everything, upstream: site}]\n"
 	blocks := strings.Split(string(readme), "```yaml\n")[1:]
-	if len(blocks) != 2 {
-		t.Fatalf("the README has %d configurations, want the site owner's and the plugin's", len(blocks))
+	if len(blocks) != 3 {
+		t.Fatalf("the README has %d configurations, want the site owner's, that of JSON and the plugin's", len(blocks))
 	}
 	for _, block := range blocks {
 		text, _, _ := strings.Cut(block, "```")

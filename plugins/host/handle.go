@@ -115,6 +115,9 @@ func normal(s decision.Scope) decision.Scope {
 			*list = nil
 		}
 	}
+	if len(s.Bodies) == 0 {
+		s.Bodies = nil
+	}
 	return s
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -248,4 +249,49 @@ func TestManyAtOnce(t *testing.T) {
 		})
 	}
 	wait.Wait()
+}
+
+// TestBodies: what asks for JSON or text concerns the experiences with such edits
+// alone, and no plugin answers with edits of a kind that its scope does not name.
+func TestBodies(t *testing.T) {
+	edits := func(e ...plugins.Edit) func(context.Context, *plugins.Request) (*plugins.Answer, error) {
+		return func(context.Context, *plugins.Request) (*plugins.Answer, error) {
+			return &plugins.Answer{Edits: e}, nil
+		}
+	}
+	scope := func(kinds ...decision.Body) decision.Scope { return decision.Scope{Bodies: kinds} }
+	api := func(e *Experience) { e.Pages = []string{"/api"} }
+	p := compile(t, Config{}, nil,
+		bound("page", says("page"), nil),
+		bound("json", &fake{scope: scope(decision.BodyJSON), answer: edits(plugins.Edit{Pointer: "/a", Op: "remove", Text: "json"})}, api),
+		bound("both", &fake{scope: scope(decision.BodyHTML, decision.BodyText), answer: edits(edit("both"))}, api),
+		bound("undeclared", &fake{answer: edits(plugins.Edit{Pointer: "/a", Op: "remove"})}, api),
+	)
+	for _, c := range []struct {
+		path   string
+		bodies decision.Bodies
+		has    string
+		want   string
+	}{
+		{"/", 0, "html", "+page"},
+		{"/", decision.BodiesOf(decision.BodyJSON, decision.BodyText), "html", ""},
+		{"/api", decision.BodiesOf(decision.BodyJSON), "html json text", "+json"},
+		{"/api", decision.BodiesOf(decision.BodyText), "html json text", "+both"},
+		{"/api", decision.AllBodies, "html json text", "+page; +json; +both; skipped undeclared: invalid"},
+	} {
+		q := query("")
+		q.Page.Path, q.Bodies = c.path, c.bodies
+		var has []string
+		for _, kind := range []decision.Body{decision.BodyHTML, decision.BodyJSON, decision.BodyText} {
+			if p.Bodies(&q.Page).Has(kind) {
+				has = append(has, string(kind))
+			}
+		}
+		if got := strings.Join(has, " "); got != c.has {
+			t.Errorf("%s has %s, want %s", c.path, got, c.has)
+		}
+		if got := show(run(p, q)); got != c.want {
+			t.Errorf("%s %b: got %q, want %q", c.path, c.bodies, got, c.want)
+		}
+	}
 }

@@ -193,7 +193,7 @@ func (p *Planner) call(ctx context.Context, e *experience, r *plugins.Request) (
 	case a == nil:
 		return new(plugins.Answer), nil
 	}
-	if err := p.checkAnswer(a); err != nil {
+	if err := p.checkAnswer(e, a); err != nil {
 		return nil, worded{err, reasonInvalid}
 	}
 	return a, nil
@@ -207,11 +207,14 @@ type worded struct {
 
 func (w worded) Reason() string { return w.reason }
 
-func (p *Planner) checkAnswer(a *plugins.Answer) error {
+func (p *Planner) checkAnswer(e *experience, a *plugins.Answer) error {
 	if a.TTL < 0 {
 		return fmt.Errorf("the answer has the negative TTL %s", a.TTL)
 	}
 	for i := range a.Edits {
+		if kind := a.Edits[i].Kind(); decision.BodiesOf(kind) != 0 && !e.bodies.Has(kind) {
+			return fmt.Errorf("edits[%d] is for %s bodies, which the plugin's scope does not name", i, kind)
+		}
 		if err := p.check(a.Edits[i]); err != nil {
 			return fmt.Errorf("edits[%d]: %w", i, err)
 		}

@@ -74,9 +74,10 @@ type experience struct {
 
 	caller   Caller
 	scope    decision.Scope
-	attrs    []int    // where the scope's attributes stand in a query
-	vary     []varied // experiments in the scope that the experience does not belong to
-	constant bool     // the scope is empty
+	bodies   decision.Bodies // that the plugin's edits are for
+	attrs    []int           // where the scope's attributes stand in a query
+	vary     []varied        // experiments in the scope that the experience does not belong to
+	constant bool            // the scope is empty
 	held     atomic.Pointer[answer]
 
 	counts counters
@@ -136,6 +137,7 @@ func (p *Planner) add(b *Bound, at string, attributeNames []string, faults *deci
 		caller: b.Caller, scope: b.Caller.Scope(),
 	})
 	e := &p.exps[len(p.exps)-1]
+	e.bodies = e.scope.EditedBodies()
 	if b.Segment != "" {
 		e.segments = []string{b.Segment}
 	}
@@ -168,6 +170,17 @@ func (p *Planner) Concerned(page *decision.Page) bool {
 		}
 	}
 	return false
+}
+
+// Bodies returns the kinds of bodies that the experiences which name the page may
+// edit, whoever asks for it.
+func (p *Planner) Bodies(page *decision.Page) (bodies decision.Bodies) {
+	for i := range p.exps {
+		if e := &p.exps[i]; e.bodies&^bodies != 0 && e.names(page) {
+			bodies |= e.bodies
+		}
+	}
+	return bodies
 }
 
 func (e *experience) names(page *decision.Page) bool {
@@ -255,7 +268,7 @@ func (p *Planner) Plan(ctx context.Context, q *decision.Query) *decision.Plan {
 func (p *Planner) collect(s *scratch, q *decision.Query) (concerned bool) {
 	for i := range p.exps {
 		e := &p.exps[i]
-		if !e.names(&q.Page) {
+		if !e.names(&q.Page) || q.Bodies != 0 && q.Bodies&e.bodies == 0 {
 			continue
 		}
 		concerned = true

@@ -143,7 +143,7 @@ func (a *answer) cost() int64 {
 	total := 256 + len(a.key) + len(a.action.Redirect) + len(a.action.Path)
 	for i := range a.edits {
 		e := &a.edits[i]
-		total += 168 + len(e.Select) + len(e.Text) + len(e.HTML) + len(e.Name) + len(e.Value) + len(e.Pattern) + len(e.Pointer) + len(e.JSON)
+		total += 184 + len(e.Select) + len(e.Text) + len(e.HTML) + len(e.Name) + len(e.Value) + len(e.Pattern) + len(e.Pointer) + len(e.JSON)
 	}
 	for name, value := range a.offer {
 		total += 64 + len(name) + len(value) // with a map's spare room
@@ -156,7 +156,7 @@ func (a *answer) cost() int64 {
 
 // planCost leaves out the strings: the plan shares them with the answers.
 func planCost(p *decision.Plan) int {
-	total := 256 + 200*len(p.Edits) + 48*len(p.Skipped)
+	total := 256 + 216*len(p.Edits) + 48*len(p.Skipped)
 	for i := range p.Triggers {
 		total += 128 + 8*len(p.Triggers[i].Edits)
 	}

@@ -46,9 +46,10 @@ type plugin struct{}
 const schema = `{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","additionalProperties":false,
 "properties":{"edits":{"$ref":"#/$defs/edits"},"variants":{"type":"array","items":{"type":"object","additionalProperties":false,
 "required":["segment","edits"],"properties":{"segment":{"type":"string","minLength":1},"edits":{"$ref":"#/$defs/edits"}}}}},
-"$defs":{"edits":{"type":"array","maxItems":500,"items":{"type":"object","additionalProperties":false,"required":["select","op"],
-"properties":{"select":{"type":"string","minLength":1},"op":{"enum":["before","after","prepend","append","replace","set_inner",
-"remove","unwrap","set_attribute","remove_attribute","add_class","remove_class","replace_text"]},"text":{"type":"string"},"html":{"type":"string"},
+"$defs":{"edits":{"type":"array","maxItems":500,"items":{"type":"object","additionalProperties":false,"required":["op"],
+"properties":{"body":{"enum":["html","json","text"]},"select":{"type":"string","minLength":1},"pointer":{"type":"string"},"json":{},
+"op":{"enum":["before","after","prepend","append","replace","set_inner","remove","unwrap","set_attribute","remove_attribute",
+"add_class","remove_class","replace_text","set","merge"]},"text":{"type":"string"},"html":{"type":"string"},
 "name":{"type":"string"},"value":{"type":"string"},"pattern":{"type":"string"},"required":{"type":"boolean"}}}}}}`
 
 // Describe implements [plugins.Plugin].
@@ -76,7 +77,7 @@ func (plugin) Configure(_ context.Context, raw json.RawMessage) (*plugins.Instan
 	}
 	general := &plugins.Answer{Edits: s.Edits}
 	return &plugins.Instance{
-		Scope: plugins.Scope{Segment: len(s.Variants) > 0},
+		Scope: plugins.Scope{Segment: len(s.Variants) > 0, Bodies: s.bodies()},
 		Plan: func(_ context.Context, r *plugins.Request) (*plugins.Answer, error) {
 			if a := bySegment[r.Segment]; a != nil {
 				return a, nil
@@ -84,6 +85,30 @@ func (plugin) Configure(_ context.Context, raw json.RawMessage) (*plugins.Instan
 			return general, nil
 		},
 	}, nil
+}
+
+// bodies returns the kinds of bodies that the edits are for; nil for HTML alone.
+func (s *Settings) bodies() []decision.Body {
+	var found decision.Bodies
+	note := func(edits []decision.Edit) {
+		for i := range edits {
+			found |= decision.BodiesOf(edits[i].Kind())
+		}
+	}
+	note(s.Edits)
+	for _, v := range s.Variants {
+		note(v.Edits)
+	}
+	if found == decision.BodiesOf(decision.BodyHTML) {
+		return nil
+	}
+	var kinds []decision.Body
+	for _, kind := range []decision.Body{decision.BodyHTML, decision.BodyJSON, decision.BodyText} {
+		if found.Has(kind) {
+			kinds = append(kinds, kind)
+		}
+	}
+	return kinds
 }
 
 func (s *Settings) validate() error {
@@ -123,8 +148,20 @@ func validateEdits(at string, edits []decision.Edit, add func(string, string, ..
 // validateEdit checks that an edit has the fields of its operation. Whether its
 // selector can be matched is for the rewriter to say.
 func validateEdit(at string, e *decision.Edit, add func(string, string, ...any)) {
+	switch e.Kind() {
+	case decision.BodyHTML:
+	case decision.BodyJSON:
+		validateJSONEdit(at, e, add)
+		return
+	case decision.BodyText:
+		validateTextEdit(at, e, add)
+		return
+	default:
+		add(at+".body", "found %q, expected html, json or text", e.Body)
+		return
+	}
 	if e.Select == "" {
-		add(at+".select", "missing: a CSS selector")
+		add(at+".select", "missing: a CSS selector, or a pointer into a JSON body")
 	}
 	content, name, value, pattern := false, false, false, false
 	switch e.Op {
@@ -161,13 +198,5 @@ func validateEdit(at string, e *decision.Edit, add func(string, string, ...any))
 	if content && e.Text != "" && e.HTML != "" {
 		add(at, "an edit has either text or html")
 	}
-	for _, f := range [...]struct {
-		field   string
-		present bool
-		allowed bool
-	}{{"text", e.Text != "", content}, {"html", e.HTML != "", content}, {"name", e.Name != "", name}, {"value", e.Value != "", value}, {"pattern", e.Pattern != "", pattern}} {
-		if f.present && !f.allowed {
-			add(at+"."+f.field, "%s has no %s", e.Op, f.field)
-		}
-	}
+	refuse(at, e, add, map[string]bool{"select": true, "text": content, "html": content, "name": name, "value": value, "pattern": pattern})
 }

@@ -1,6 +1,9 @@
 package content
 
 import (
+	"context"
+	"encoding/json"
+	"fmt"
 	"testing"
 
 	"github.com/sedge-proxy/sedge/plugins"
@@ -26,6 +29,15 @@ func TestContract(t *testing.T) {
 			Requests: []plugins.Request{{Segment: "vip"}, {Segment: "new"}, {}, {Segment: "none"}},
 			Want:     [][]plugins.Edit{{back}, {welcome}, {welcome}, nil},
 		}, {
+			Name: "other bodies",
+			Settings: `{"edits": [{"pointer": "/a", "op": "set", "json": {"B": [1, null]}}, {"pointer": "/b", "op": "remove"}, {"pointer": "/c", "op": "append", "json": null},
+				{"body": "json", "op": "merge", "json": {}}, {"body": "text", "op": "replace_text", "pattern": "a+", "text": "b"}]}`,
+			Requests: []plugins.Request{{}},
+			Want: [][]plugins.Edit{{
+				{Pointer: "/a", Op: "set", JSON: `{"B":[1,null]}`}, {Pointer: "/b", Op: "remove"}, {Pointer: "/c", Op: "append", JSON: "null"},
+				{Body: "json", Op: "merge", JSON: "{}"}, {Body: "text", Op: "replace_text", Pattern: "a+", Text: "b"},
+			}},
+		}, {
 			Name: "every operation",
 			Settings: `{"edits": [{"select": "p", "op": "before", "text": "x"}, {"select": "p", "op": "after", "html": "x"}, {"select": "p", "op": "prepend", "text": "x"},
 				{"select": "p", "op": "append", "text": "x"}, {"select": "p", "op": "replace", "text": "x"}, {"select": "p", "op": "set_inner"}, {"select": "p", "op": "remove"},
@@ -34,6 +46,17 @@ func TestContract(t *testing.T) {
 			Requests: []plugins.Request{{}},
 		}},
 		Bad: []plugintest.Bad{
+			{Settings: `{"edits": [{"op": "set", "pointer": "/a"}]}`, Path: "edits[0].json"},
+			{Settings: `{"edits": [{"op": "remove", "body": "json"}]}`, Path: "edits[0].pointer"},
+			{Settings: `{"edits": [{"op": "remove", "pointer": "/a", "json": 1}]}`, Path: "edits[0].json"},
+			{Settings: `{"edits": [{"op": "remove", "pointer": "/a", "select": "p"}]}`, Path: "edits[0].select"},
+			{Settings: `{"edits": [{"op": "set_inner", "pointer": "/a"}]}`, Path: "edits[0].op"},
+			{Settings: `{"edits": [{"pointer": "/a"}]}`, Path: "edits[0].op"},
+			{Settings: `{"edits": [{"body": "yaml", "op": "set"}]}`, Path: "edits[0].body"},
+			{Settings: `{"edits": [{"body": "text", "op": "remove"}]}`, Path: "edits[0].op"},
+			{Settings: `{"edits": [{"body": "text", "op": "replace_text"}]}`, Path: "edits[0].pattern"},
+			{Settings: `{"edits": [{"body": "text", "op": "replace_text", "pattern": "a", "html": "b"}]}`, Path: "edits[0].html"},
+			{Settings: `{"edits": [{"select": "p", "op": "remove", "json": 1}]}`, Path: "edits[0].json"},
 			{Settings: `{}`, Path: "edits"},
 			{Settings: `{"edit": []}`, Path: "edit"},
 			{Settings: `{"edits": {}}`, Path: "edits"},
@@ -53,4 +76,21 @@ func TestContract(t *testing.T) {
 			{Settings: `{"variants": [{"segment": "a", "edits": []}, {"segment": "a", "edits": []}]}`, Path: "variants[1].segment"},
 		},
 	})
+}
+
+// The scope names the kinds of bodies that any variant has edits for.
+func TestScopeNamesBodies(t *testing.T) {
+	for settings, want := range map[string]string{
+		`{"edits": [{"select": "p", "op": "remove"}]}`:   "[]",
+		`{"edits": [{"pointer": "/a", "op": "remove"}]}`: "[json]",
+		`{"edits": [{"select": "p", "op": "remove"}], "variants": [{"segment": "a", "edits": [{"pointer": "/a", "op": "remove"}]}]}`: "[html json]",
+	} {
+		i, err := New().Configure(context.Background(), json.RawMessage(settings))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(i.Scope.Bodies); got != want {
+			t.Errorf("%s: got %s, want %s", settings, got, want)
+		}
+	}
 }

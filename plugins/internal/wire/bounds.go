@@ -7,6 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/sedge-proxy/sedge/decision"
 	"github.com/sedge-proxy/sedge/plugins"
 )
 
@@ -103,6 +104,14 @@ func CheckScope(s plugins.Scope) error {
 			if name == "" || !utf8.ValidString(name) {
 				return fmt.Errorf("scope.%s[%d] is empty or not valid UTF-8", list.what, i)
 			}
+		}
+	}
+	if len(s.Bodies) > MaxScopeNames {
+		return fmt.Errorf("scope names %d bodies, at most %d are allowed", len(s.Bodies), MaxScopeNames)
+	}
+	for i, kind := range s.Bodies {
+		if decision.BodiesOf(kind) == 0 {
+			return fmt.Errorf("scope.bodies[%d]: found %q, expected html, json or text", i, kind)
 		}
 	}
 	return nil

@@ -21,6 +21,7 @@ func scopeToWire(s plugins.Scope) *Scope {
 	return &Scope{
 		Page: s.Page, Query: s.Query, Segment: s.Segment,
 		Experiments: s.Experiments, Attributes: s.Attributes, Visitor: s.Visitor,
+		Bodies: convertAll[string](s.Bodies),
 	}
 }
 
@@ -28,7 +29,16 @@ func scopeFromWire(s *Scope) plugins.Scope {
 	return plugins.Scope{
 		Page: s.GetPage(), Query: s.GetQuery(), Segment: s.GetSegment(),
 		Experiments: s.GetExperiments(), Attributes: s.GetAttributes(), Visitor: s.GetVisitor(),
+		Bodies: convertAll[decision.Body](s.GetBodies()),
 	}
+}
+
+func convertAll[To, From ~string](list []From) []To {
+	var out []To
+	for _, s := range list {
+		out = append(out, To(s))
+	}
+	return out
 }
 
 func requestToWire(instance uint64, r *plugins.Request) *PlanRequest {

@@ -304,6 +304,7 @@ type Scope struct {
 	Experiments   []string               `protobuf:"bytes,4,rep,name=experiments,proto3" json:"experiments,omitempty"`
 	Attributes    []string               `protobuf:"bytes,5,rep,name=attributes,proto3" json:"attributes,omitempty"`
 	Visitor       bool                   `protobuf:"varint,6,opt,name=visitor,proto3" json:"visitor,omitempty"`
+	Bodies        []string               `protobuf:"bytes,7,rep,name=bodies,proto3" json:"bodies,omitempty"` // "html", "json", "text" that edits are for; none: html
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -378,6 +379,13 @@ func (x *Scope) GetVisitor() bool {
 		return x.Visitor
 	}
 	return false
+}
+
+func (x *Scope) GetBodies() []string {
+	if x != nil {
+		return x.Bodies
+	}
+	return nil
 }
 
 type PlanRequest struct {
@@ -901,7 +909,7 @@ const file_wire_proto_rawDesc = "" +
 	"\fSettingError\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
-	"\x05plain\x18\x03 \x01(\bR\x05plain\"\xa7\x01\n" +
+	"\x05plain\x18\x03 \x01(\bR\x05plain\"\xbf\x01\n" +
 	"\x05Scope\x12\x12\n" +
 	"\x04page\x18\x01 \x01(\bR\x04page\x12\x14\n" +
 	"\x05query\x18\x02 \x03(\tR\x05query\x12\x18\n" +
@@ -910,7 +918,8 @@ const file_wire_proto_rawDesc = "" +
 	"\n" +
 	"attributes\x18\x05 \x03(\tR\n" +
 	"attributes\x12\x18\n" +
-	"\avisitor\x18\x06 \x01(\bR\avisitor\"\xa2\x04\n" +
+	"\avisitor\x18\x06 \x01(\bR\avisitor\x12\x16\n" +
+	"\x06bodies\x18\a \x03(\tR\x06bodies\"\xa2\x04\n" +
 	"\vPlanRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\x04R\binstance\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12\x12\n" +

@@ -125,7 +125,7 @@ func TestChecks(t *testing.T) {
 			t.Errorf("accepted %+v", d)
 		}
 	}
-	for _, s := range []plugins.Scope{{Query: []string{""}}, {Attributes: []string{"\xff"}}, {Experiments: make([]string, 65)}} {
+	for _, s := range []plugins.Scope{{Query: []string{""}}, {Attributes: []string{"\xff"}}, {Experiments: make([]string, 65)}, {Bodies: []decision.Body{"yaml"}}, {Bodies: make([]decision.Body, 65)}} {
 		if CheckScope(s) == nil {
 			t.Errorf("accepted %+v", s)
 		}
