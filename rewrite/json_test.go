@@ -248,7 +248,7 @@ func TestJSONSlots(t *testing.T) {
 		append /list: "{{attribute 'utm.campaign' 'none'}}"
 		merge '': {"hi":{"also":"\u007b{trait 'first_name'}}"}}`)
 	program := compile(t, edits...)
-	if got := fmt.Sprint(program.Slots()); got != "[{1 first_name there} {3  } {2 utm.campaign none} {1 first_name }]" {
+	if got := fmt.Sprint(program.Slots()); got != "[{1 first_name there 0} {3   0} {2 utm.campaign none 0} {1 first_name  0}]" {
 		t.Fatalf("slots %s", got)
 	}
 	values := []string{`A"</script>`, "vip\n", "", "é"}
