@@ -156,16 +156,15 @@ func (x *exchange) run(page *pageBody, program *program, unpack bool) {
 		contentType := string(h.ContentType())
 		html := rewrite.BodyOf(contentType) == decision.BodyHTML
 		limits := rewrite.Limits{Memory: x.server.cfg.PageMemory, Encoding: rewrite.EncodingOf(contentType)}
-		var policy *rewrite.Policy
+		limits.Values = x.slotValues(program)
 		if html {
-			policy = x.pagePolicy(program)
+			limits.Policy = x.pagePolicy(program)
 		}
 		page.notes = notes{server: x.server, request: x.id, path: strings.Clone(clean(x.page.Path, maxLoggedPath)), plan: x.plan.Digest, edits: x.plan.Edits, program: program}
 		page.gather(max(-1, h.ContentLength()))
-		if html && page.whole && page.splice(program, limits, policy, unpack, pack) {
+		if html && page.whole && page.splice(program, limits, unpack, pack) {
 			return
 		}
-		limits.Values, limits.Policy = x.slotValues(program), policy
 		page.rewriter = newEditor(program, contentType, page, limits)
 	}
 	if !page.open(unpack, pack) {
@@ -240,8 +239,13 @@ func (c *collector) add(p []byte) {
 	c.body = append(c.body, p...)
 }
 
+// templated can cut a visitor's values out of a page.
+type templated interface {
+	Template(page []byte) ([]byte, *rewrite.Template)
+}
+
 // store keeps a page that is complete.
-func (c *collector) store(r editor, matches []rewrite.Match) {
+func (c *collector) store(r templated, matches []rewrite.Match) {
 	if c == nil || c.full {
 		return
 	}

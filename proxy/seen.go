@@ -27,16 +27,16 @@ type keptSplice struct {
 	*rewrite.Splice
 }
 
-// splice returns the page with the plan's edits, nil if it cannot be spliced. What a
-// policy decided is not kept: its nonce is another one each time.
-func (p *seenPage) splice(plan decision.Digest, program *program, policy *rewrite.Policy) *rewrite.Splice {
-	if policy != nil {
-		return p.SpliceUnder(program.Program, policy)
+// splice returns the page with the plan's edits, nil if it cannot be spliced. What was
+// made of something that one answer brought along is not kept.
+func (p *seenPage) splice(plan decision.Digest, program *program, given rewrite.Given) *rewrite.Splice {
+	if given.Policy != nil || len(program.Slots()) > 0 {
+		return p.Splice(program.Program, given)
 	}
 	if kept := p.kept(plan); kept != nil {
 		return kept
 	}
-	s := p.Splice(program.Program)
+	s := p.Splice(program.Program, given)
 	if s != nil && s.Size() <= spliceMemory/4 {
 		p.keep(keptSplice{plan, s})
 	}

@@ -98,7 +98,7 @@ func (b *pageBody) length() int {
 
 // splice puts the edits into a page whose bytes were seen before. It reports false
 // if that cannot be done.
-func (b *pageBody) splice(program *program, limits rewrite.Limits, policy *rewrite.Policy, unpack, pack bool) (done bool) {
+func (b *pageBody) splice(program *program, limits rewrite.Limits, unpack, pack bool) (done bool) {
 	defer func() {
 		if r := recover(); r != nil {
 			b.server.stats.Panics.Add(1)
@@ -110,7 +110,7 @@ func (b *pageBody) splice(program *program, limits rewrite.Limits, policy *rewri
 	if page == nil {
 		return false
 	}
-	s := page.splice(b.notes.plan, program, policy)
+	s := page.splice(b.notes.plan, program, rewrite.Given{Policy: limits.Policy, Values: limits.Values})
 	if s == nil {
 		return false
 	}
@@ -123,7 +123,8 @@ func (b *pageBody) splice(program *program, limits rewrite.Limits, policy *rewri
 	b.server.stats.Spliced.Add(1)
 	b.watch.see(s.Matches())
 	b.notes.page(s)
-	b.collect.store(nil, s.Matches())
+	b.server.stats.SlotsRefused.Add(uint64(s.Refused()))
+	b.collect.store(s, s.Matches())
 	b.collect, b.done = nil, true
 	return true
 }

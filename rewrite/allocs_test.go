@@ -40,7 +40,7 @@ func TestSplicesWithoutAllocations(t *testing.T) {
 	program := compile(t, threeEdits...)
 	for file, body := range realPages(t) {
 		page, _ := CompilePage(body, Limits{})
-		splice := page.Splice(program)
+		splice := page.Splice(program, Given{})
 		dst := splice.AppendTo(nil)
 		allocs := testing.AllocsPerRun(10, func() {
 			dst = splice.AppendTo(dst[:0])

@@ -248,7 +248,7 @@ func ExampleParsePolicy() {
 	policy := ParsePolicy([]string{"script-src 'nonce-r4nd0m' 'strict-dynamic'"}, nil, "https://shop.example/")
 	program, _ := Compile(plannedHTML("body", "<script>greet()</script>"))
 	page, _ := CompilePage([]byte("<!doctype html><body><p>Hello</p></body>"), Limits{Encoding: EncodingUTF8})
-	splice := page.SpliceUnder(program, policy)
+	splice := page.Splice(program, Given{Policy: policy})
 	fmt.Println(string(splice.AppendTo(nil)), splice.Blocked())
 	// Output: <!doctype html><body><p>Hello</p><script nonce="r4nd0m">greet()</script></body> []
 }

@@ -88,7 +88,7 @@ func FuzzRewrite(f *testing.F) {
 			}
 		}
 		if page2, _ := CompilePage([]byte(page), limits); page2 != nil {
-			s := page2.Splice(program)
+			s := page2.Splice(program, Given{})
 			if got := (result{string(s.AppendTo(nil)), s.Matches(), s.Bailed()}); fmt.Sprint(got) != fmt.Sprint(whole) {
 				t.Fatalf("%q spliced: %+v, streamed %+v", page, got, whole)
 			}

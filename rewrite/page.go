@@ -69,6 +69,7 @@ const pageElementSize = 52
 // more than Limits.Page. The page keeps body, which must not change any more.
 func CompilePage(body []byte, limits Limits) (*Page, Reason) {
 	limits = limits.withDefaults()
+	limits.Policy, limits.Values = nil, nil // they belong to one answer; see [Given]
 	if int64(len(body)) > int64(limits.Page) || len(body) > maxPage {
 		return nil, BailedMemory
 	}

@@ -30,6 +30,7 @@ func checkPage(t rapid.TB, src string, edits []decision.PlannedEdit, limits Limi
 		t.Fatal(err)
 	}
 	want := result{out.String(), r.Matches(), r.Bailed()}
+	cut, template := r.Template(out.Bytes())
 	conflicts, blocked := fmt.Sprint(r.Conflicts()), fmt.Sprint(r.Blocked())
 	page, reason := CompilePage([]byte(src), limits)
 	if page == nil {
@@ -39,7 +40,7 @@ func checkPage(t rapid.TB, src string, edits []decision.PlannedEdit, limits Limi
 		return
 	}
 	for range 2 { // with a fresh rewriter and with a used one
-		s := page.Splice(program)
+		s := page.Splice(program, Given{limits.Policy, limits.Values})
 		if s == nil {
 			t.Fatalf("%.2000q: not spliced", src)
 		}
@@ -56,12 +57,18 @@ func checkPage(t rapid.TB, src string, edits []decision.PlannedEdit, limits Limi
 		if fmt.Sprint(s.Blocked()) != blocked {
 			t.Fatalf("%+v on %.2000s\nblocked %v\nwant    %s", edits, src, s.Blocked(), blocked)
 		}
+		if c, u := s.Template([]byte(got.out)); string(c) != string(cut) || fmt.Sprint(u) != fmt.Sprint(template) || s.Refused() != r.Refused() {
+			t.Fatalf("%+v on %.2000s\ntemplate %v of %s, refused %d\nwant     %v of %s, %d", edits, src, u, c, s.Refused(), template, cut, r.Refused())
+		}
 		var written bytes.Buffer
 		if n, err := s.WriteTo(&written); err != nil || int(n) != s.Len() || written.String() != want.out {
 			t.Fatalf("WriteTo wrote %d of %d bytes, %v: %q", n, s.Len(), err, written.String())
 		}
 	}
 }
+
+// slotValues are one visitor's.
+var slotValues = []string{`<"Zoë'>`, "", "a&b javascript:", "x"}
 
 // anyEdit draws edits of all ops with selectors of all kinds.
 func anyEdit() *rapid.Generator[decision.PlannedEdit] {
@@ -73,13 +80,31 @@ func anyEdit() *rapid.Generator[decision.PlannedEdit] {
 		} else if rapid.IntRange(0, 3).Draw(t, "page part") == 0 {
 			e.Select = rapid.SampledFrom([]string{"html", "head", "body", "title", "table", "tbody", "tr", "td", "svg *", "b", "form", "script"}).Draw(t, "part")
 		}
+		withSlots(t, &e)
 		return decision.PlannedEdit{Edit: e, Apply: rapid.IntRange(0, 4).Draw(t, "apply") > 0, Experience: rapid.SampledFrom([]string{"one", "two"}).Draw(t, "experience")}
 	})
 }
 
+// withSlots draws slots for the content of some edits.
+func withSlots(t *rapid.T, e *decision.Edit) {
+	if rapid.IntRange(0, 3).Draw(t, "slots") > 0 {
+		return
+	}
+	slot := rapid.SampledFrom([]string{`{{segment "none"}}`, `{{trait "n" "x"}}`, `{{attribute "a"}}`}).Draw(t, "slot")
+	switch {
+	case e.Op == decision.OpSetAttribute && e.Name != "class":
+		e.Value += slot
+	case e.Op == decision.OpReplaceText:
+	case e.HTML != "":
+		e.HTML = rapid.SampledFrom([]string{"<b title='" + slot + "'>" + slot + "</b>", slot, e.HTML + "<p>" + slot}).Draw(t, "html")
+	case e.Text != "":
+		e.Text += slot
+	}
+}
+
 func TestSpliceOfPages(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		checkPage(t, structuredPage().Draw(t, "page"), rapid.SliceOfN(anyEdit(), 0, 5).Draw(t, "edits"), inUTF8)
+		checkPage(t, structuredPage().Draw(t, "page"), rapid.SliceOfN(anyEdit(), 0, 5).Draw(t, "edits"), Limits{Encoding: EncodingUTF8, Values: slotValues})
 	})
 }
 
@@ -108,7 +133,7 @@ func soup() *rapid.Generator[string] {
 
 func TestSpliceOfSoup(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		limits := Limits{Encoding: rapid.SampledFrom([]Encoding{EncodingUTF8, EncodingUnknown, EncodingSingleByte}).Draw(t, "encoding")}
+		limits := Limits{Encoding: rapid.SampledFrom([]Encoding{EncodingUTF8, EncodingUnknown, EncodingSingleByte}).Draw(t, "encoding"), Values: slotValues}
 		if rapid.IntRange(0, 9).Draw(t, "small") == 0 {
 			limits.Memory, limits.Depth = 60, 12
 		}
@@ -209,7 +234,7 @@ func TestSplicesAtOnce(t *testing.T) {
 	want := strings.Repeat("<div class=a><p>xX</p></div>", 50)
 	done := make(chan string)
 	for range 8 {
-		go func() { done <- string(page.Splice(program).AppendTo(nil)) }()
+		go func() { done <- string(page.Splice(program, Given{}).AppendTo(nil)) }()
 	}
 	for range 8 {
 		if got := <-done; got != want {

@@ -138,7 +138,7 @@ func benchmarkSplice(b *testing.B, edits []decision.Edit) {
 		if page == nil {
 			b.Fatalf("%s: %s", name, reason)
 		}
-		pages, splices = append(pages, page), append(splices, page.Splice(program))
+		pages, splices = append(pages, page), append(splices, page.Splice(program, Given{}))
 		size += len(body)
 	}
 	b.Run("find", func(b *testing.B) {
@@ -146,7 +146,7 @@ func benchmarkSplice(b *testing.B, edits []decision.Edit) {
 		b.ReportAllocs()
 		for b.Loop() {
 			for _, page := range pages {
-				page.Splice(program)
+				page.Splice(program, Given{})
 			}
 		}
 	})

@@ -16,6 +16,9 @@ type Splice struct {
 	matches  []Match
 	found    []Conflict
 	blocked  []Block
+	refused  int
+	slots    []Slot
+	fills    []fill
 	bailed   Reason
 }
 
@@ -35,12 +38,25 @@ func (s *Splice) Bailed() Reason { return s.bailed }
 // [Rewriter.Conflicts] would.
 func (s *Splice) Conflicts() []Conflict { return s.found }
 
+// Refused returns how often content with slots was left out, as [Rewriter.Refused]
+// would.
+func (s *Splice) Refused() int { return s.refused }
+
+// Template cuts the visitor's values out of the edited page, as
+// [Rewriter.Template] would.
+func (s *Splice) Template(page []byte) ([]byte, *Template) {
+	if len(s.fills) == 0 {
+		return page, nil
+	}
+	return cutTemplate(s.slots, slices.Clone(s.fills), page)
+}
+
 // Len returns the number of bytes of the edited page.
 func (s *Splice) Len() int { return s.size }
 
 // Size returns about how many bytes the splice takes in memory, without its page.
 func (s *Splice) Size() int {
-	return spliceSize + 12*cap(s.pieces) + cap(s.inserted) + 24*cap(s.matches) + 40*cap(s.found) + 40*cap(s.blocked)
+	return spliceSize + 12*cap(s.pieces) + cap(s.inserted) + 24*cap(s.matches) + 40*cap(s.found) + 40*cap(s.blocked) + 24*cap(s.fills)
 }
 
 const spliceSize = 256
@@ -103,22 +119,20 @@ func (s *Splice) add(p spliced) {
 	s.pieces = append(s.pieces, p)
 }
 
+// Given is what one answer brings to a page: see [Limits].
+type Given struct {
+	Policy *Policy  // its nonce is another one each time
+	Values []string // of the visitor, for the slots of the program
+}
+
 // Splice finds what a program's edits match in the page and returns the edited
 // page; it is what a rewriter of the program with the page's limits would write. It
-// returns nil when the edits match so much that a rewriter needs less memory, and
-// for a program with slots, whose pages are not for everybody.
-func (p *Page) Splice(program *Program) *Splice { return p.SpliceUnder(program, p.limits.Policy) }
-
-// SpliceUnder is [Page.Splice] for an answer with its own policy, which may hold
-// another nonce each time.
-func (p *Page) SpliceUnder(program *Program, policy *Policy) *Splice {
-	if len(program.fills) > 0 {
-		return nil
-	}
+// returns nil when the edits match so much that a rewriter needs less memory.
+func (p *Page) Splice(program *Program, given Given) *Splice {
 	r := program.pool.Get().(*Rewriter)
 	s := &Splice{page: p}
 	limits := p.limits
-	limits.Policy = policy
+	limits.Policy, limits.Values = given.Policy, given.Values
 	r.reset(s, limits)
 	defer r.Release()
 	r.splice, r.chunk, r.encoding, r.keeps = s, p.body, p.encoding, false
@@ -154,6 +168,10 @@ func (p *Page) SpliceUnder(program *Program, policy *Policy) *Splice {
 	s.matches = slices.Clone(r.matches)
 	s.blocked = slices.Clone(r.police.blocked)
 	s.bailed = r.Bailed()
+	s.refused = r.Refused()
+	if !r.untouched {
+		s.slots, s.fills = program.fills, slices.Clone(r.fills)
+	}
 	if r.err != nil {
 		return nil
 	}
