@@ -4,6 +4,7 @@
 
 FUZZTIME  ?= 30s
 BENCHTIME ?= 1s
+PEERS     ?= quick
 DEMOFLAGS ?=
 
 .PHONY: help
@@ -37,6 +38,10 @@ e2e: ## run the tests against the built binary, with a real browser
 .PHONY: bench
 bench: ## print what a request costs, part by part; BENCHTIME=3s for steadier numbers
 	BENCHTIME=$(BENCHTIME) scripts/bench
+
+.PHONY: peers
+peers: ## measure Sedge beside nginx and others; PEERS='quick -p nginx -w "W2 W3"' chooses
+	bench/peers.sh $(PEERS)
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (30s)
