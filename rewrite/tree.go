@@ -17,6 +17,7 @@ const (
 	inert                       // its children are not part of the document
 	ended                       // its end tag has passed, out of order
 	hidden                      // its start tag was taken away by an outer edit
+	removed                     // not on the standard's stack any more: it only stands around what is still open in it
 )
 
 // element is an open element. The indexes of other elements on the stack are kept
@@ -100,6 +101,13 @@ func (e *element) space() int { return int(e.flags & foreign / foreign) }
 
 func (t *tree) top() *element { return &t.stack[len(t.stack)-1] }
 
+// inColgroup reports whether the current element is a colgroup of a table, which
+// nearly everything ends.
+func (t *tree) inColgroup() bool {
+	e := t.top()
+	return e.name == tagColgroup && e.flags&foreign == 0
+}
+
 // open returns the index of the nearest open HTML element of a name, 0 when none.
 func (t *tree) open(name tag) int {
 	if int(name) >= len(t.last[0]) {
@@ -125,7 +133,7 @@ func (r *Rewriter) push(name tag, parent int, f flags) {
 	space := 0
 	if f&foreign != 0 {
 		space, e.html = 1, below.html
-		if f&(textPoint|htmlPoint) != 0 || name == tagAnnotationXML {
+		if f&(textPoint|htmlPoint) != 0 || name == tagAnnotationXML && f&mathML != 0 {
 			e.barrier, e.special, e.hard = at, at, at
 		}
 	} else if name < knownTags {
@@ -230,6 +238,15 @@ func (r *Rewriter) popTo(at int) {
 		}
 		r.pop()
 	}
+	r.popRemoved()
+}
+
+// popRemoved pops elements of which nothing is open any more but what the standard
+// has removed from its stack: what comes next stands outside of them.
+func (r *Rewriter) popRemoved() {
+	for r.top().flags&removed != 0 {
+		r.pop()
+	}
 }
 
 // closeAt closes the element at index at by the current end tag.
@@ -238,6 +255,33 @@ func (r *Rewriter) closeAt(at int) {
 	e := r.top()
 	r.endByTag(e)
 	r.pop()
+	r.popRemoved()
+}
+
+// remove ends an element that the standard takes from among those that are open,
+// while elements inside it stay open. If it is special (a form), it stops no search
+// of these any more. Each element can lie in one such form only, so that this
+// costs no more than opening them did.
+func (r *Rewriter) remove(at int, byTag bool) {
+	r.endInPlace(at, byTag)
+	r.stack[at].flags |= removed
+	if int(r.stack[at].special) != at {
+		return
+	}
+	below := &r.stack[at-1]
+	for i := at; i < len(r.stack); i++ {
+		r.work++
+		e := &r.stack[i]
+		if int(e.special) == at {
+			e.special = below.special
+		}
+		if int(e.hard) == at {
+			e.hard = below.hard
+		}
+		if int(e.html) == at {
+			e.html = below.html
+		}
+	}
 }
 
 // endInPlace ends an element that stays on the stack: one that was closed out of

@@ -8,6 +8,7 @@ func (r *Rewriter) endTag() {
 		e.name.endsPlainly() && foldEqual(name, tagInfos[e.name].name) {
 		r.endByTag(e)
 		r.pop()
+		r.popRemoved()
 		return
 	}
 	t := tag(r.program.tags.find(name))
@@ -28,7 +29,7 @@ func (r *Rewriter) endTag() {
 	if r.stage < inBody && !r.preludeEnd(t) {
 		return
 	}
-	if r.top().name == tagColgroup && t != tagColgroup && t != tagCol && t != tagTemplate {
+	if r.inColgroup() && t != tagColgroup && t != tagCol && t != tagTemplate {
 		r.popTo(len(r.stack) - 1)
 	}
 	r.htmlEnd(t)
@@ -164,12 +165,11 @@ func (r *Rewriter) endForm(at, barrier int) {
 	if at <= barrier {
 		return
 	}
-	r.closeImplied(tagNone)
-	if at == len(r.stack)-1 {
+	if r.closeImplied(tagNone); inTemplate || at == len(r.stack)-1 {
 		r.closeAt(at)
 		return
 	}
-	r.endInPlace(at, true)
+	r.remove(at, true)
 }
 
 // countImplied counts the empty element that a stray </p> or </br> makes.
