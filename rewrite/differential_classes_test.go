@@ -131,10 +131,14 @@ func (c *comparison) whyEnd(x *extent) map[why]bool {
 		return nil
 	}
 	end, ended := c.view.ends[x.start]
-	if x.leaf && c.view.leaf[x.start] || ended && x.byTag && end == x.end {
-		return nil
-	}
 	switch {
+	case x.leaf && c.view.leaf[x.start]:
+		return nil
+	case ended && x.byTag && end == x.end:
+		if c.takesContent() && c.page.standard.crossed(x) {
+			return map[why]bool{whyMisplaced: true}
+		}
+		return nil
 	case x.copies:
 		return map[why]bool{whyMoved: true}
 	case x.leaf != c.view.leaf[x.start]:
@@ -143,6 +147,19 @@ func (c *comparison) whyEnd(x *extent) map[why]bool {
 		return map[why]bool{whyMisplaced: true}
 	}
 	return map[why]bool{whyImpliedEnd: true}
+}
+
+// takesContent reports whether the edit takes the content of elements away.
+func (c *comparison) takesContent() bool {
+	return c.edit.Op == decision.OpReplace || c.edit.Op == decision.OpRemove || c.edit.Op == decision.OpSetInner
+}
+
+// crossed reports whether the end tag of an element inside x stands behind x, as
+// after <form><div></form></div>: for lol-html nothing stays open in what has ended.
+func (v *standardView) crossed(x *extent) bool {
+	return slices.ContainsFunc(v.extents, func(y *extent) bool {
+		return y.tagged && y.byTag && x.start < y.start && y.start < x.end && x.end < y.end
+	})
 }
 
 // whyLeaf says why an element has content for one side only: behind <svg/> or

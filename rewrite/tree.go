@@ -55,6 +55,7 @@ type tree struct {
 	stage   stage
 	head    int  // index of head
 	form    bool // a form is open
+	gone    int  // elements on the stack that are removed
 	pages   pageNames
 	types   typeCounts
 	ofType  int // position of the current element among those of its name
@@ -87,7 +88,7 @@ func (t *tree) reset() {
 	t.last = [2][]int32{t.last[0][:known], t.last[1][:known]}
 	t.stack = append(t.stack[:0], element{work: -1})
 	t.bits = append(t.bits[:0], make([]uint64, t.stride)...)
-	t.stage, t.head, t.form = beforeHTML, 0, false
+	t.stage, t.head, t.form, t.gone = beforeHTML, 0, false, 0
 	t.pages.reset()
 }
 
@@ -209,8 +210,11 @@ func (r *Rewriter) position(ofType bool, parent int) int {
 
 // unlink takes an element out of the chain of its name.
 func (t *tree) unlink(e *element) {
-	if e.flags&ended == 0 {
+	switch {
+	case e.flags&ended == 0:
 		t.last[e.space()][e.name] = e.prev
+	case e.flags&removed != 0:
+		t.gone--
 	}
 	if e.types != 0 {
 		t.types.drop(e.types)
@@ -218,16 +222,22 @@ func (t *tree) unlink(e *element) {
 	}
 }
 
-// pop takes the innermost element from the stack; its edits are done with.
+// pop takes the innermost element from the stack; its edits are done with. Removed
+// elements that it stood in go too: what comes next stands outside of them.
 func (r *Rewriter) pop() {
-	r.work++
-	e := r.top()
-	r.unlink(e)
-	if e.work >= 0 && r.record == nil {
-		r.applied = r.applied[:r.works[e.work].from]
-		r.works = r.works[:e.work]
+	for {
+		r.work++
+		e := r.top()
+		r.unlink(e)
+		if e.work >= 0 && r.record == nil {
+			r.applied = r.applied[:r.works[e.work].from]
+			r.works = r.works[:e.work]
+		}
+		r.stack = r.stack[:len(r.stack)-1]
+		if r.gone == 0 || r.top().flags&removed == 0 {
+			return
+		}
 	}
-	r.stack = r.stack[:len(r.stack)-1]
 }
 
 // popTo closes the elements from index at on, all before the current token.
@@ -238,15 +248,6 @@ func (r *Rewriter) popTo(at int) {
 		}
 		r.pop()
 	}
-	r.popRemoved()
-}
-
-// popRemoved pops elements of which nothing is open any more but what the standard
-// has removed from its stack: what comes next stands outside of them.
-func (r *Rewriter) popRemoved() {
-	for r.top().flags&removed != 0 {
-		r.pop()
-	}
 }
 
 // closeAt closes the element at index at by the current end tag.
@@ -255,7 +256,6 @@ func (r *Rewriter) closeAt(at int) {
 	e := r.top()
 	r.endByTag(e)
 	r.pop()
-	r.popRemoved()
 }
 
 // remove ends an element that the standard takes from among those that are open,
@@ -265,6 +265,7 @@ func (r *Rewriter) closeAt(at int) {
 func (r *Rewriter) remove(at int, byTag bool) {
 	r.endInPlace(at, byTag)
 	r.stack[at].flags |= removed
+	r.gone++
 	if int(r.stack[at].special) != at {
 		return
 	}

@@ -8,7 +8,6 @@ func (r *Rewriter) endTag() {
 		e.name.endsPlainly() && foldEqual(name, tagInfos[e.name].name) {
 		r.endByTag(e)
 		r.pop()
-		r.popRemoved()
 		return
 	}
 	t := tag(r.program.tags.find(name))
