@@ -113,6 +113,7 @@ func TestTextEndsColgroup(t *testing.T) {
 		"white space": {page + "<col> </table>x", "remove colgroup", "<!doctype html><table></table>x"},
 		"not a tag":   {page + "<3 x</table>", "append colgroup: !", page + "!<3 x</table>"},
 		"in a run":    {page + "a<b>c</b></table>", "after colgroup: !\nappend table: ?", page + "!a<b>c</b>?</table>"},
+		"strange end": {page + "</path>b</table>", "append colgroup: !", page + "!</path>b</table>"},
 		"in SVG":      {"<svg><colgroup>a</g>b</colgroup>", "append colgroup: !", "<svg><colgroup>a</g>b!</colgroup>"},
 	})
 }

@@ -19,7 +19,10 @@ func (r *Rewriter) endTag() {
 		r.closeAt(len(r.stack) - 1)
 		return
 	}
-	if t == tagNone {
+	if t == tagNone { // no element of that name is open; but a colgroup ends in front of it
+		if r.inColgroup() {
+			r.popTo(len(r.stack) - 1)
+		}
 		return
 	}
 	if r.top().flags&foreign != 0 && r.foreignEnd(t) {
