@@ -1,7 +1,9 @@
 package rewrite
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/sedge-proxy/sedge/decision"
@@ -123,24 +125,50 @@ func (c *comparison) disagreements() (found []*disagreement) {
 // or when the edit does not ask for the end.
 func (c *comparison) whyEnd(x *extent) map[why]bool {
 	switch {
-	case c.edit.Op == decision.OpPrepend && x.leaf && !c.view.leaf[x.start]: // <input> behind <svg/>
-		return map[why]bool{whyForeign: true}
+	case c.edit.Op == decision.OpPrepend && x.leaf != c.view.leaf[x.start]:
+		return c.whyLeaf(x)
 	case c.edit.Op == decision.OpBefore || c.edit.Op == decision.OpPrepend:
 		return nil
 	}
 	end, ended := c.view.ends[x.start]
-	if x.leaf && c.view.leaf[x.start] || ended && x.byTag && end == x.end {
-		return nil
-	}
 	switch {
+	case x.leaf && c.view.leaf[x.start]:
+		return nil
+	case ended && x.byTag && end == x.end:
+		if c.takesContent() && c.page.standard.crossed(x) {
+			return map[why]bool{whyMisplaced: true}
+		}
+		return nil
 	case x.copies:
 		return map[why]bool{whyMoved: true}
 	case x.leaf != c.view.leaf[x.start]:
-		return map[why]bool{whyNone: true}
+		return c.whyLeaf(x)
 	case ended && end < x.end || x.byTag:
 		return map[why]bool{whyMisplaced: true}
 	}
 	return map[why]bool{whyImpliedEnd: true}
+}
+
+// takesContent reports whether the edit takes the content of elements away.
+func (c *comparison) takesContent() bool {
+	return c.edit.Op == decision.OpReplace || c.edit.Op == decision.OpRemove || c.edit.Op == decision.OpSetInner
+}
+
+// crossed reports whether the end tag of an element inside x stands behind x, as
+// after <form><div></form></div>: for lol-html nothing stays open in what has ended.
+func (v *standardView) crossed(x *extent) bool {
+	return slices.ContainsFunc(v.extents, func(y *extent) bool {
+		return y.tagged && y.byTag && x.start < y.start && y.start < x.end && x.end < y.end
+	})
+}
+
+// whyLeaf says why an element has content for one side only: behind <svg/> or
+// <math/> its tag is in another namespace for lol-html, or a form in a table is empty.
+func (c *comparison) whyLeaf(x *extent) map[why]bool {
+	if x.leaf && c.view.namespace[x.start] == "html" && x.node.Namespace == "" && x.node.Data == "form" {
+		return map[why]bool{whyNone: true}
+	}
+	return map[why]bool{whyForeign: c.view.namespace[x.start] != cmp.Or(x.node.Namespace, "html")}
 }
 
 // whyMatch says why the element of a start tag is matched for one side only.
@@ -202,8 +230,10 @@ func (c *comparison) whyPlace(at int, reasons map[why]bool) {
 	}
 	for around := range outer {
 		switch e := view.byToken[around]; {
-		case e == nil || e.leaf:
+		case e == nil:
 			reasons[whyNone] = true
+		case e.leaf:
+			maps.Copy(reasons, c.whyLeaf(e))
 		case e.end > at || e.copies:
 			reasons[whyMoved] = true
 		default:
@@ -215,7 +245,7 @@ func (c *comparison) whyPlace(at int, reasons map[why]bool) {
 
 func (c *comparison) inTemplate(x *extent) bool {
 	for n := x.node.Parent; isElement(n); n = n.Parent {
-		if n.Data == "template" && n.Namespace == "" {
+		if isTemplate(n) {
 			return true
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"regexp"
+	"slices"
+	"sort"
 	"strings"
 	"testing"
 
@@ -18,9 +20,18 @@ type lolPage struct {
 	lol      *lolView
 }
 
+// newLolPage reads a page, up to where x/net/html stops.
 func newLolPage(t testing.TB, src string) *lolPage {
 	t.Helper()
-	return &lolPage{src, newStandardView(t, src), newLolView(src, nil)}
+	v := newStandardView(t, src)
+	if v.read == len(v.tokens) {
+		return &lolPage{src, v, newLolView(src, nil)}
+	}
+	read := 0
+	for _, tok := range v.tokens[:v.read] {
+		read += len(tok.raw)
+	}
+	return newLolPage(t, src[:read])
 }
 
 // token is a piece of a page; the tokens of a page lie end to end.
@@ -34,10 +45,14 @@ type token struct {
 // namespaces follows which namespace the content of a page is in, from its tags
 // alone as lol-html does; lol-html does not see that <svg/> and <math/> are empty.
 type namespaces struct {
-	stack       []string // "html", "svg" or "math"
-	around      string   // what the last start tag stands in
-	selfClosing bool     // <svg/> is empty, and one tag leaves all foreign elements
+	stack       []string     // "html", "svg" or "math"
+	around      string       // what the last start tag stands in
+	selfClosing bool         // <svg/> is empty, and one tag leaves all foreign elements
+	not         map[int]bool // the tokens at which the tags alone are wrong about being in HTML
 }
+
+// inHTML reports whether the token at an index is read as one of HTML.
+func (n *namespaces) inHTML(at int) bool { return (n.top() == "html") != n.not[at] }
 
 func (n *namespaces) top() string {
 	if len(n.stack) == 0 {
@@ -131,7 +146,7 @@ func tokenize(src string, n *namespaces, started func(at int, tag *rawTag, names
 	z := html.NewTokenizer(strings.NewReader(src))
 	rest, inRaw := src, false
 	for {
-		z.AllowCDATA(n.top() != "html")
+		z.AllowCDATA(!n.inHTML(len(tokens)))
 		kind := z.Next()
 		raw := string(z.Raw())
 		rest = rest[len(raw):]
@@ -147,7 +162,11 @@ func tokenize(src string, n *namespaces, started func(at int, tag *rawTag, names
 			tok.kind = html.StartTagToken
 			tag := parseRawTag(raw)
 			tok.name = tag.name
+			inHTML := n.inHTML(len(tokens))
 			namespace, isRaw := n.start(tag.name, tag.attrs, tag.selfClosing)
+			if n.not[len(tokens)] {
+				isRaw = inHTML && rawNames[tag.name]
+			}
 			if inRaw = isRaw; !isRaw {
 				z.NextIsNotRawText()
 			}
@@ -230,23 +249,24 @@ func parseRawTag(raw string) *rawTag {
 
 // lolView is a page as lol-html sees it: tags nest as they are written.
 type lolView struct {
-	tokens []token
-	doc    *html.Node
-	nodes  map[int]*html.Node // by token
-	at     map[*html.Node]int
-	tags   map[int]*rawTag
-	leaf   map[int]bool  // elements without content
-	popped map[int][]int // for an end tag the elements that it ends, outermost first
-	ends   map[int]int   // for an element the end tag that ends it
-	unsure []int         // start tags that lol-html may fail to see
-	unseen map[int]bool  // those that it did not see
+	tokens    []token
+	doc       *html.Node
+	nodes     map[int]*html.Node // by token
+	at        map[*html.Node]int
+	tags      map[int]*rawTag
+	leaf      map[int]bool   // elements without content
+	namespace map[int]string // "html", "svg" or "math"
+	popped    map[int][]int  // for an end tag the elements that it ends, outermost first
+	ends      map[int]int    // for an element the end tag that ends it
+	unsure    []int          // start tags that lol-html may fail to see
+	unseen    map[int]bool   // those that it did not see
 }
 
 // newLolView leaves out the elements of the tags in unseen.
 func newLolView(src string, unseen map[int]bool) *lolView {
 	v := &lolView{
 		doc: &html.Node{Type: html.DocumentNode}, nodes: make(map[int]*html.Node), at: make(map[*html.Node]int),
-		tags: make(map[int]*rawTag), leaf: make(map[int]bool), popped: make(map[int][]int), ends: make(map[int]int), unseen: unseen,
+		tags: make(map[int]*rawTag), leaf: make(map[int]bool), namespace: make(map[int]string), popped: make(map[int][]int), ends: make(map[int]int), unseen: unseen,
 	}
 	n := &namespaces{}
 	v.tokens = tokenize(src, n, func(at int, tag *rawTag, namespace string, _ bool) {
@@ -261,6 +281,7 @@ func newLolView(src string, unseen map[int]bool) *lolView {
 			node.Attr = append(node.Attr, html.Attribute{Key: a.name, Val: a.value})
 		}
 		v.nodes[at], v.at[node], v.tags[at] = node, at, tag
+		v.namespace[at] = namespace
 		v.leaf[at] = namespace == "html" && voidNames[tag.name] || namespace != "html" && tag.selfClosing
 	})
 	var open []int
@@ -305,6 +326,7 @@ func (v *lolView) matches(list [][]part) map[int]bool {
 const (
 	markAttr    = "sedge-mark"
 	markComment = "sedge-mark:"
+	ghostAttr   = "sedge-ghost"
 )
 
 // extent is where an element of the standard's tree begins and ends in a page.
@@ -331,9 +353,12 @@ type standardView struct {
 	extents  []*extent // in the order in which they begin
 	byToken  map[int]*extent
 	byNode   map[*html.Node]*extent
-	copies   bool   // the tree holds copies of formatting elements that were opened again
-	lost     string // why the tree could not be mapped to the page; "" when it was
-	unclosed bool   // the page ends inside a comment or raw text
+	ghostAt  map[*html.Node]int // for an element that an end tag makes, that tag
+	copies   bool               // the tree holds copies of formatting elements that were opened again
+	misread  int                // the first token that is read in another namespace than that of the tree, -1 if there is none
+	read     int                // tokens that x/net/html reads; all but in rare cases
+	lost     string             // why the tree could not be mapped to the page; "" when it was
+	unclosed bool               // the page ends inside a comment or raw text
 }
 
 // finished reports whether nothing is open at the end of a page but elements.
@@ -368,54 +393,123 @@ func closing(tokens []token) string {
 }
 
 func newStandardView(t testing.TB, src string) *standardView {
-	v := &standardView{byToken: make(map[int]*extent), byNode: make(map[*html.Node]*extent), tags: make(map[int]*rawTag)}
+	not := make(map[int]bool)
+	for {
+		v := readStandard(t, src, not)
+		if v.misread < 0 || not[v.misread] {
+			return v
+		}
+		not[v.misread] = true // what stands before it was read rightly, so that the tree is right there
+	}
+}
+
+func readStandard(t testing.TB, src string, not map[int]bool) *standardView {
+	v := &standardView{byToken: make(map[int]*extent), byNode: make(map[*html.Node]*extent), ghostAt: make(map[*html.Node]int), tags: make(map[int]*rawTag), misread: -1}
 	raws := make(map[int]bool)
-	v.tokens = tokenize(src, &namespaces{selfClosing: true}, func(at int, tag *rawTag, _ string, raw bool) {
+	v.tokens = tokenize(src, &namespaces{selfClosing: true, not: not}, func(at int, tag *rawTag, _ string, raw bool) {
 		v.tags[at], raws[at] = tag, raw
 	})
-	var marked bytes.Buffer
-	var marks []int
-	mark := func(at int) {
-		marks = append(marks, at)
-		fmt.Fprintf(&marked, "<!--%s%d-->", markComment, at)
+	last := len(v.tokens) - 1
+	v.doctype = slices.ContainsFunc(v.tokens, func(tok token) bool { return tok.kind == html.DoctypeToken })
+	v.unclosed = last >= 0 && (!finished(v.tokens[last]) || v.tokens[last].kind == html.StartTagToken && raws[last])
+	m := v.markUp(nil)
+	v.doc = parseHTML(t, m.page.String())
+	if ghosts := v.ghosts(t, m); len(ghosts) > 0 {
+		m = v.markUp(ghosts)
+		v.doc = parseHTML(t, m.page.String())
 	}
+	v.locate(m.marks, raws)
+	return v
+}
+
+// marked is a page with a comment in front of each token.
+type marked struct {
+	page  bytes.Buffer
+	marks []int // the tokens
+	ends  []int // for each token where it ends in page
+}
+
+func (m *marked) mark(at int) {
+	m.marks = append(m.marks, at)
+	fmt.Fprintf(&m.page, "<!--%s%d-->", markComment, at)
+}
+
+// markUp marks the page. The end tags in ghosts are written as the elements that
+// they make.
+func (v *standardView) markUp(ghosts map[int]bool) *marked {
+	m := &marked{}
 	for i, tok := range v.tokens {
-		if tok.kind == html.DoctypeToken {
-			v.doctype = true
-		}
-		text := tok.kind == html.TextToken && !strings.HasPrefix(tok.raw, "<![CDATA[")
-		switch {
-		case tok.inRaw || tok.kind == html.ErrorToken:
-		case text && strings.TrimLeft(tok.raw, " \t\r\n\f") != "":
-			lead := len(tok.raw) - len(strings.TrimLeft(tok.raw, " \t\r\n\f"))
-			marked.WriteString(tok.raw[:lead])
-			mark(i)
-			marked.WriteString(tok.raw[lead:])
-			continue
-		case tok.kind == html.StartTagToken:
-			mark(i)
-			end := v.tags[i].nameEnd
-			fmt.Fprintf(&marked, "%s %s=%d %s", tok.raw[:end], markAttr, i, tok.raw[end:])
-			continue
-		case tok.kind == html.EndTagToken:
-			mark(i)
-		}
-		if tok.kind != html.ErrorToken {
-			marked.WriteString(tok.raw)
-		}
+		v.markToken(m, i, tok, ghosts[i])
+		m.ends = append(m.ends, m.page.Len())
 	}
 	last := len(v.tokens) - 1
-	v.unclosed = last >= 0 && (!finished(v.tokens[last]) || v.tokens[last].kind == html.StartTagToken && raws[last])
 	switch {
 	case v.unclosed: // closed for the parser only, to see what is open
-		marked.WriteString(closing(v.tokens))
-		mark(len(v.tokens))
+		m.page.WriteString(closing(v.tokens))
+		m.mark(len(v.tokens))
 	case last >= 0 && v.tokens[last].kind == html.ErrorToken:
-		mark(last) // a tag that the page's end cuts off is dropped
+		m.mark(last) // a tag that the page's end cuts off is dropped
 	default:
-		mark(len(v.tokens))
+		m.mark(len(v.tokens))
 	}
-	v.doc = parseHTML(t, marked.String())
-	v.locate(marks, raws)
-	return v
+	return m
+}
+
+func (v *standardView) markToken(m *marked, i int, tok token, ghost bool) {
+	text := tok.kind == html.TextToken && !strings.HasPrefix(tok.raw, "<![CDATA[")
+	lead := len(tok.raw) - len(strings.TrimLeft(tok.raw, " \t\r\n\f"))
+	switch {
+	case tok.kind == html.ErrorToken:
+	case tok.inRaw:
+		m.page.WriteString(tok.raw)
+	case text && lead < len(tok.raw):
+		m.page.WriteString(tok.raw[:lead])
+		m.mark(i)
+		m.page.WriteString(tok.raw[lead:])
+	case tok.kind == html.StartTagToken:
+		m.mark(i)
+		end := v.tags[i].nameEnd
+		fmt.Fprintf(&m.page, "%s %s=%d %s", tok.raw[:end], markAttr, i, tok.raw[end:])
+	case ghost:
+		m.mark(i)
+		fmt.Fprintf(&m.page, "<%s %s=%d>", tok.name, ghostAttr, i)
+		if tok.name == "p" {
+			m.page.WriteString("</p>")
+		}
+	case tok.kind == html.EndTagToken:
+		m.mark(i)
+		m.page.WriteString(tok.raw)
+	default:
+		m.page.WriteString(tok.raw)
+	}
+}
+
+// ghosts returns the end tags that make elements: </br>, and </p> where no p is
+// open. How many elements have no start tag behind each of them tells which do.
+func (v *standardView) ghosts(t testing.TB, m *marked) map[int]bool {
+	var candidates []int
+	for i, tok := range v.tokens {
+		if tok.kind == html.EndTagToken && (tok.name == "p" || tok.name == "br") {
+			candidates = append(candidates, i)
+		}
+	}
+	out := make(map[int]bool)
+	for range countGhosts(v.doc) {
+		n := sort.Search(len(candidates), func(n int) bool {
+			return countGhosts(parseHTML(t, m.page.String()[:m.ends[candidates[n]]])) > len(out)
+		})
+		if n < len(candidates) {
+			out[candidates[n]] = true
+		}
+	}
+	return out
+}
+
+func countGhosts(doc *html.Node) (n int) {
+	for e := range doc.Descendants() {
+		if _, tagged := nodeAttr(e, markAttr); !tagged && e.Namespace == "" && (e.Data == "p" || e.Data == "br") {
+			n++
+		}
+	}
+	return n
 }

@@ -24,6 +24,15 @@ func (v *standardView) locate(marks []int, raws map[int]bool) {
 		}
 		n.Parent.RemoveChild(n)
 	}
+	v.read, v.misread = len(v.tokens), v.firstMisread(marks, chains, raws)
+	if v.misread >= 0 {
+		v.lost = "other tokens"
+		return
+	}
+	if i := slices.IndexFunc(marks, func(at int) bool { return v.losesRest(at, chains[at]) }); i >= 0 {
+		v.read = marks[i]
+		return
+	}
 	if len(chains) != len(marks) {
 		v.lost = "other tokens"
 		return
@@ -53,7 +62,7 @@ func (v *standardView) locate(marks []int, raws map[int]bool) {
 	for _, e := range v.extents {
 		v.place(e, marks, firstIn, lastIn, raws)
 	}
-	v.placeEmpty()
+	v.placeEmpty(chains)
 	v.order(v.doc)
 	v.extents = slices.DeleteFunc(v.extents, func(e *extent) bool { return e.start < 0 })
 	slices.SortStableFunc(v.extents, func(a, b *extent) int {
@@ -62,6 +71,38 @@ func (v *standardView) locate(marks []int, raws map[int]bool) {
 		}
 		return a.depth - b.depth
 	})
+}
+
+// firstMisread returns the first token that the page was cut into as if it stood in
+// HTML, while in the tree it stands in foreign content, or the other way round: a
+// tag whose content may be text, or a CDATA section. -1 if there is none.
+func (v *standardView) firstMisread(marks []int, chains map[int][]*html.Node, raws map[int]bool) int {
+	for at, tok := range v.tokens {
+		maybeRaw := tok.kind == html.StartTagToken && rawNames[tok.name]
+		if tok.inRaw || !maybeRaw && !strings.HasPrefix(tok.raw, "<![CDATA[") {
+			continue
+		}
+		i, _ := slices.BinarySearch(marks, at+1)
+		next, read := chains[marks[min(i, len(marks)-1)]] // not read when it was taken for text
+		e, section := v.byToken[at], tok.kind == html.TextToken
+		switch {
+		case maybeRaw && e != nil && raws[at] != (e.node.Namespace == ""),
+			maybeRaw && e == nil && !raws[at] && !read,
+			!maybeRaw && section && read && !isForeign(next),
+			!maybeRaw && !section && !read:
+			return at
+		}
+	}
+	return -1
+}
+
+func isForeign(chain []*html.Node) bool { return len(chain) > 0 && chain[0].Namespace != "" }
+
+// losesRest reports whether a tag is a template inside foreign content: there
+// x/net/html stops reading.
+func (v *standardView) losesRest(at int, chain []*html.Node) bool {
+	return at < len(v.tokens) && v.tokens[at].kind == html.StartTagToken && v.tokens[at].name == "template" && v.byToken[at] == nil &&
+		slices.ContainsFunc(chain, func(n *html.Node) bool { return n.Namespace != "" })
 }
 
 // staysOpen puts back what a comment behind the body does not show: it stands in html
@@ -109,24 +150,43 @@ var tableNames = words("table tbody thead tfoot tr td th caption colgroup col")
 // the table and its parts, which stay open around it.
 func (v *standardView) keepTables(marks []int, chains map[int][]*html.Node) {
 	around := make(map[*html.Node][]*html.Node)
-	for _, e := range v.extents {
-		chain := chains[e.start]
-		table := slices.IndexFunc(chain, func(n *html.Node) bool { return n.Data == "table" && n.Namespace == "" })
-		if e.tagged && table >= 0 && !tableNames[e.node.Data] && e.node.Parent == chain[table].Parent &&
-			!slices.ContainsFunc(chain[:table], func(n *html.Node) bool { return n.Data == "td" || n.Data == "th" || n.Data == "caption" }) {
-			around[e.node] = chain[:table+1]
-		}
-	}
 	for _, at := range marks {
-		for i := 0; i < len(chains[at]); i++ {
-			for _, n := range around[chains[at][i]] {
+		var chain []*html.Node
+		for _, n := range chains[at] {
+			chain = append(chain, n)
+			for _, n := range around[n] {
 				if !slices.Contains(chains[at], n) {
-					chains[at] = append(chains[at], n)
+					chain = append(chain, n)
 				}
 			}
 		}
+		chains[at] = chain
+		if e := v.byToken[at]; e != nil && !tableNames[e.node.Data] {
+			around[e.node] = openTable(chain, e.node.Parent)
+		}
 	}
 }
+
+// openTable returns, of the elements that are open in front of a start tag, the
+// parts of the table out of which its element was moved to parent. A colgroup and
+// elements in front of the table are not among them: the tag ended those.
+func openTable(chain []*html.Node, parent *html.Node) []*html.Node {
+	isPart := func(n *html.Node) bool { return n.Namespace == "" && movers[n.Data] }
+	table := slices.IndexFunc(chain, func(n *html.Node) bool { return n.Namespace == "" && n.Data == "table" })
+	from := slices.IndexFunc(chain, isPart)
+	if table < 0 || chain[table].Parent != parent {
+		return nil
+	}
+	for _, n := range chain[from : table+1] {
+		if !isPart(n) { // a cell or a caption, which hold content
+			return nil
+		}
+	}
+	return chain[from : table+1]
+}
+
+// movers are the elements that content is moved out of.
+var movers = words("table tbody thead tfoot tr")
 
 // order puts siblings into the order in which they stand in the page: what the
 // standard moves out of a table comes before the table, but positions are counted
@@ -135,9 +195,13 @@ func (v *standardView) order(n *html.Node) {
 	var children []*html.Node
 	start, sorted := make(map[*html.Node]int), true
 	for c, at := n.FirstChild, 0; c != nil; c = c.NextSibling {
+		began, known := v.ghostAt[c]
 		if e := v.byNode[c]; e != nil && e.start >= 0 {
-			sorted = sorted && e.start >= at
-			at = e.start
+			began, known = e.start, true
+		}
+		if known {
+			sorted = sorted && began >= at
+			at = began
 		}
 		start[c] = at
 		children = append(children, c)
@@ -166,12 +230,17 @@ func (v *standardView) walk(n *html.Node, depth int, found func(*html.Node)) {
 	if isElement(n) {
 		e := &extent{node: n, start: -1, depth: depth}
 		for i, a := range n.Attr {
-			if a.Key == markAttr {
-				e.start, _ = strconv.Atoi(a.Val)
-				e.tagged = true
-				n.Attr = slices.Delete(n.Attr, i, i+1)
-				break
+			at, _ := strconv.Atoi(a.Val)
+			switch a.Key {
+			case markAttr:
+				e.start, e.tagged = at, true
+			case ghostAttr:
+				v.ghostAt[n] = at
+			default:
+				continue
 			}
+			n.Attr = slices.Delete(n.Attr, i, i+1)
+			break
 		}
 		if first := v.byToken[e.start]; e.tagged && first != nil {
 			first.copies, v.copies = true, true
@@ -247,7 +316,7 @@ func (v *standardView) endedBy(e *extent) bool {
 // placeEmpty places an implied body without content, which its own end tag or that
 // of html implies, and an implied head, which begins and ends where the body begins.
 // Elements that the end of the page implies are left out.
-func (v *standardView) placeEmpty() {
+func (v *standardView) placeEmpty(chains map[int][]*html.Node) {
 	var head, body *extent
 	for _, e := range v.extents {
 		switch {
@@ -257,26 +326,40 @@ func (v *standardView) placeEmpty() {
 			body = e
 		}
 	}
-	if body == nil {
+	if body != nil && body.start < 0 {
+		if at := v.endTag(chains, "body", "html"); at >= 0 {
+			body.start, body.end, body.byTag = at, at, v.tokens[at].name == "body"
+		}
+	}
+	if head == nil || head.tagged {
 		return
 	}
-	if body.start < 0 {
-		at := slices.IndexFunc(v.tokens, func(t token) bool {
-			return t.kind == html.EndTagToken && (t.name == "body" || t.name == "html")
-		})
-		if at < 0 {
-			return
-		}
-		body.start, body.end, body.byTag = at, at, v.tokens[at].name == "body"
+	begins := len(v.tokens) // where something else than its end tag implies head
+	switch {
+	case head.start >= 0:
+		begins = head.start
+	case body != nil && body.start >= 0:
+		begins = body.start
 	}
-	if head != nil && head.start < 0 {
-		head.start, head.end = body.start, body.start
-		at := slices.IndexFunc(v.tokens, func(t token) bool { return t.kind == html.EndTagToken && t.name == "head" })
-		if at >= 0 && at < body.start {
-			head.start, head.end, head.byTag = at, at, true
-		}
+	if at := v.endTag(chains, "head"); at >= 0 && at < begins {
+		head.start, head.end, head.byTag = at, at, true // later parts of it are behind its end
+	} else if head.start < 0 && begins < len(v.tokens) {
+		head.start, head.end = begins, begins
 	}
 }
+
+// endTag returns the first end tag of one of the names, -1 if there is none. In a
+// template these mean nothing.
+func (v *standardView) endTag(chains map[int][]*html.Node, names ...string) int {
+	for i, tok := range v.tokens {
+		if tok.kind == html.EndTagToken && slices.Contains(names, tok.name) && !slices.ContainsFunc(chains[i], isTemplate) {
+			return i
+		}
+	}
+	return -1
+}
+
+func isTemplate(n *html.Node) bool { return n.Data == "template" && n.Namespace == "" }
 
 // unescaped reports whether character references mean nothing in an element.
 func (e *extent) unescaped() bool {

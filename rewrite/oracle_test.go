@@ -70,8 +70,8 @@ func matchesCompound(n *html.Node, c *compound) bool {
 		return false
 	}
 	value := func(name string) (string, bool) {
-		for _, a := range n.Attr {
-			if strings.EqualFold(a.Key, name) {
+		for _, a := range n.Attr { // xlink:href of SVG is in a namespace, so that [href] does not mean it
+			if a.Namespace == "" && strings.EqualFold(a.Key, name) {
 				return a.Val, true
 			}
 		}

@@ -79,7 +79,7 @@ func openingOf(t tag) opening {
 
 // mayPassPlainly reports whether passPlain knows what tags mean where the page stands.
 func (r *Rewriter) mayPassPlainly() bool {
-	return r.stage == inBody && r.scan.mode == inText && r.texts == 0 && !r.inRun && r.record == nil
+	return r.stage == inBody && r.scan.mode == inText && r.texts == 0 && !r.inRun && r.record == nil && r.gone == 0
 }
 
 // passPlain deals with plain tags from pos on. It returns where it found something

@@ -17,6 +17,7 @@ const (
 	inert                       // its children are not part of the document
 	ended                       // its end tag has passed, out of order
 	hidden                      // its start tag was taken away by an outer edit
+	removed                     // not on the standard's stack any more: it only stands around what is still open in it
 )
 
 // element is an open element. The indexes of other elements on the stack are kept
@@ -54,6 +55,7 @@ type tree struct {
 	stage   stage
 	head    int  // index of head
 	form    bool // a form is open
+	gone    int  // elements on the stack that are removed
 	pages   pageNames
 	types   typeCounts
 	ofType  int // position of the current element among those of its name
@@ -86,7 +88,7 @@ func (t *tree) reset() {
 	t.last = [2][]int32{t.last[0][:known], t.last[1][:known]}
 	t.stack = append(t.stack[:0], element{work: -1})
 	t.bits = append(t.bits[:0], make([]uint64, t.stride)...)
-	t.stage, t.head, t.form = beforeHTML, 0, false
+	t.stage, t.head, t.form, t.gone = beforeHTML, 0, false, 0
 	t.pages.reset()
 }
 
@@ -99,6 +101,13 @@ func (t *tree) large() bool {
 func (e *element) space() int { return int(e.flags & foreign / foreign) }
 
 func (t *tree) top() *element { return &t.stack[len(t.stack)-1] }
+
+// inColgroup reports whether the current element is a colgroup of a table, which
+// nearly everything ends.
+func (t *tree) inColgroup() bool {
+	e := t.top()
+	return e.name == tagColgroup && e.flags&foreign == 0
+}
 
 // open returns the index of the nearest open HTML element of a name, 0 when none.
 func (t *tree) open(name tag) int {
@@ -125,7 +134,7 @@ func (r *Rewriter) push(name tag, parent int, f flags) {
 	space := 0
 	if f&foreign != 0 {
 		space, e.html = 1, below.html
-		if f&(textPoint|htmlPoint) != 0 || name == tagAnnotationXML {
+		if f&(textPoint|htmlPoint) != 0 || name == tagAnnotationXML && f&mathML != 0 {
 			e.barrier, e.special, e.hard = at, at, at
 		}
 	} else if name < knownTags {
@@ -201,8 +210,11 @@ func (r *Rewriter) position(ofType bool, parent int) int {
 
 // unlink takes an element out of the chain of its name.
 func (t *tree) unlink(e *element) {
-	if e.flags&ended == 0 {
+	switch {
+	case e.flags&ended == 0:
 		t.last[e.space()][e.name] = e.prev
+	case e.flags&removed != 0:
+		t.gone--
 	}
 	if e.types != 0 {
 		t.types.drop(e.types)
@@ -210,16 +222,22 @@ func (t *tree) unlink(e *element) {
 	}
 }
 
-// pop takes the innermost element from the stack; its edits are done with.
+// pop takes the innermost element from the stack; its edits are done with. Removed
+// elements that it stood in go too: what comes next stands outside of them.
 func (r *Rewriter) pop() {
-	r.work++
-	e := r.top()
-	r.unlink(e)
-	if e.work >= 0 && r.record == nil {
-		r.applied = r.applied[:r.works[e.work].from]
-		r.works = r.works[:e.work]
+	for {
+		r.work++
+		e := r.top()
+		r.unlink(e)
+		if e.work >= 0 && r.record == nil {
+			r.applied = r.applied[:r.works[e.work].from]
+			r.works = r.works[:e.work]
+		}
+		r.stack = r.stack[:len(r.stack)-1]
+		if r.gone == 0 || r.top().flags&removed == 0 {
+			return
+		}
 	}
-	r.stack = r.stack[:len(r.stack)-1]
 }
 
 // popTo closes the elements from index at on, all before the current token.
@@ -238,6 +256,33 @@ func (r *Rewriter) closeAt(at int) {
 	e := r.top()
 	r.endByTag(e)
 	r.pop()
+}
+
+// remove ends an element that the standard takes from among those that are open,
+// while elements inside it stay open. If it is special (a form), it stops no search
+// of these any more. Each element can lie in one such form only, so that this
+// costs no more than opening them did.
+func (r *Rewriter) remove(at int, byTag bool) {
+	r.endInPlace(at, byTag)
+	r.stack[at].flags |= removed
+	r.gone++
+	if int(r.stack[at].special) != at {
+		return
+	}
+	below := &r.stack[at-1]
+	for i := at; i < len(r.stack); i++ {
+		r.work++
+		e := &r.stack[i]
+		if int(e.special) == at {
+			e.special = below.special
+		}
+		if int(e.hard) == at {
+			e.hard = below.hard
+		}
+		if int(e.html) == at {
+			e.html = below.html
+		}
+	}
 }
 
 // endInPlace ends an element that stays on the stack: one that was closed out of

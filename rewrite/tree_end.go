@@ -19,7 +19,10 @@ func (r *Rewriter) endTag() {
 		r.closeAt(len(r.stack) - 1)
 		return
 	}
-	if t == tagNone && r.top().name != tagColgroup {
+	if t == tagNone { // no element of that name is open; but a colgroup ends in front of it
+		if r.inColgroup() {
+			r.popTo(len(r.stack) - 1)
+		}
 		return
 	}
 	if r.top().flags&foreign != 0 && r.foreignEnd(t) {
@@ -28,12 +31,10 @@ func (r *Rewriter) endTag() {
 	if r.stage < inBody && !r.preludeEnd(t) {
 		return
 	}
-	if r.isHTML(len(r.stack)-1, tagColgroup) && t != tagColgroup && t != tagCol && t != tagTemplate {
+	if r.inColgroup() && t != tagColgroup && t != tagCol && t != tagTemplate {
 		r.popTo(len(r.stack) - 1)
 	}
-	if t != tagNone {
-		r.htmlEnd(t)
-	}
+	r.htmlEnd(t)
 }
 
 // foreignEnd handles an end tag inside foreign content. It reports false where
@@ -166,12 +167,11 @@ func (r *Rewriter) endForm(at, barrier int) {
 	if at <= barrier {
 		return
 	}
-	r.closeImplied(tagNone)
-	if at == len(r.stack)-1 {
+	if r.closeImplied(tagNone); inTemplate || at == len(r.stack)-1 {
 		r.closeAt(at)
 		return
 	}
-	r.endInPlace(at, true)
+	r.remove(at, true)
 }
 
 // countImplied counts the empty element that a stray </p> or </br> makes.

@@ -6,7 +6,7 @@ func (r *Rewriter) staysForeign(e *element, t tag) bool {
 	switch {
 	case e.flags&htmlPoint != 0,
 		e.flags&textPoint != 0 && t != tagMglyph && t != tagMalignmark,
-		e.name == tagAnnotationXML && t == tagSVG:
+		e.name == tagAnnotationXML && e.flags&mathML != 0 && t == tagSVG:
 		return false
 	case t.is(isBreakout), t == tagFont && r.styledFont():
 		r.leaveForeign()

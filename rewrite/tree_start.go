@@ -133,7 +133,7 @@ func (r *Rewriter) place(t tag) place {
 			return place{name: t, parent: len(r.stack) - 1}
 		}
 	}
-	if r.top().name == tagColgroup && t != tagCol && t != tagTemplate {
+	if r.inColgroup() && t != tagCol && t != tagTemplate {
 		r.popTo(len(r.stack) - 1)
 	}
 	if t >= knownTags {
@@ -232,7 +232,8 @@ func (r *Rewriter) prelude(t tag) verdict {
 	switch {
 	case t == tagHead:
 		return tagIgnored
-	case len(r.stack)-1 != r.head || t.is(isHeadPart): // in a template, or a part of head
+	case len(r.stack)-1 != r.head, // in a template
+		t.is(isHeadPart) && (t != tagNoscript || r.top().flags&ended == 0): // behind head, noscript is a part of body
 		return tagGoesOn
 	}
 	r.popTo(r.head)
@@ -353,7 +354,7 @@ func (r *Rewriter) closeImplied(but tag) {
 func (r *Rewriter) endFormatting(at int, byTag bool) {
 	switch {
 	case int(r.top().special) > at:
-		r.endInPlace(at, byTag)
+		r.remove(at, byTag)
 	case byTag:
 		r.closeAt(at)
 	default:

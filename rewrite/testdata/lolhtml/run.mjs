@@ -4,7 +4,20 @@
 // {"select", "op", "content", "html", "name", "value"} edits it. Each edit is
 // answered with a line: {"out": base64}, or {"error": message}.
 import { createInterface } from "node:readline";
-import { HTMLRewriter } from "html-rewriter-wasm";
+import { createRequire } from "node:module";
+
+const require = createRequire(import.meta.url);
+let { HTMLRewriter } = require("html-rewriter-wasm");
+let refused = 0;
+
+// lol-html does not give back its stack when it refuses a page, so that it fails
+// after some ten thousand of them: it is loaded anew now and then.
+function reload() {
+  for (const path of Object.keys(require.cache)) {
+    delete require.cache[path];
+  }
+  ({ HTMLRewriter } = require("html-rewriter-wasm"));
+}
 
 const operations = {
   before: (e, job) => e.before(job.content, { html: job.html }),
@@ -28,6 +41,7 @@ async function edit(page, job) {
     await rewriter.end();
     return { out: Buffer.concat(chunks).toString("base64") };
   } catch (problem) {
+    refused++;
     return { error: String(problem) };
   } finally {
     rewriter.free();
@@ -40,6 +54,10 @@ for await (const line of createInterface({ input: process.stdin })) {
   if (job.page !== undefined) {
     page = Buffer.from(job.page, "base64");
     continue;
+  }
+  if (refused >= 1000) {
+    refused = 0;
+    reload();
   }
   process.stdout.write(JSON.stringify(await edit(page, job)) + "\n");
 }
