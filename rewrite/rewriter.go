@@ -241,7 +241,7 @@ func (r *Rewriter) step(pos int) int {
 		if r.text(r.chunk[pos:at], pos, r.base+int64(pos)); r.stage != stage {
 			from = r.start // the text in front of it is white space
 		}
-	case r.top().name == tagColgroup:
+	case r.inColgroup():
 		if r.textInColgroup(r.chunk[pos:at], pos) {
 			from = r.start
 		}
@@ -325,7 +325,7 @@ func (r *Rewriter) handle(out outcome) {
 		return
 	}
 	if r.inRun {
-		if out == literal && r.literalText() {
+		if out == literal && r.literalText() && !r.inColgroup() {
 			r.holdToken()
 			return
 		}
@@ -345,7 +345,7 @@ func (r *Rewriter) handle(out outcome) {
 		case r.scan.mode != inText || len(r.token) >= 3:
 		case r.stage < inBody:
 			r.text(r.token, -1, 1<<62)
-		case r.top().name == tagColgroup:
+		case r.inColgroup():
 			r.popTo(len(r.stack) - 1)
 		}
 	}
