@@ -131,6 +131,7 @@ func TestAttributes(t *testing.T) {
 	runCases(t, inUTF8, map[string]rewriteCase{
 		"new":                     {"<a>x</a>", "set_attribute a: href=/x", `<a href="/x">x</a>`},
 		"new behind others":       {"<a b=c  d >x", "set_attribute a: e=f", `<a b=c  d e="f" >x`},
+		"image is an img":         {"<image class=b src=a>", "set_attribute img.b: src=/c", "<image class=b src=/c>"},
 		"new in self-closing":     {"<br/><br />", "set_attribute br: a=b", `<br a="b"/><br a="b" />`},
 		"new behind bare value":   {"<a b=c/>x", "set_attribute a: e=f", `<a b=c/ e="f">x`},
 		"new behind missing":      {"<a b=>x", "set_attribute a: e=f", `<a b="" e="f">x`},
