@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -105,6 +107,69 @@ func TestReadBeforeLeavesTheLimit(t *testing.T) {
 	}
 	_, err = taken.Read(p)
 	wantKind(t, err, Timeout)
+}
+
+// Trailers that are larger than the buffer are left to Read, which has the usual
+// time for them.
+func TestReadBeforeLeavesLongTrailers(t *testing.T) {
+	long := strings.Repeat("x", 5000)
+	next := make(chan struct{})
+	o := newOrigin(t, func(p *peer) {
+		p.request()
+		p.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx-a: " + long + "\r\nx-b: " + long)
+		<-next
+		p.send("\r\n\r\n")
+	})
+	taken := takeBody(t, newUpstream(t, o.url()))
+	defer taken.Close()
+	buffer := make([]byte, 100)
+	var got strings.Builder
+	for {
+		n, err := taken.ReadBefore(buffer, time.Now().Add(20*time.Millisecond))
+		got.Write(buffer[:n])
+		if err == ErrLate {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(next)
+	if n, err := taken.Read(buffer); n != 0 || err != io.EOF || got.String() != "hello" || len(taken.Trailers()) != 2 {
+		t.Errorf("%q, then %d bytes, %v and %d trailers", got.String(), n, err, len(taken.Trailers()))
+	}
+}
+
+// drip gives one byte each millisecond.
+type drip struct {
+	net.Conn
+	rest string
+}
+
+func (d *drip) SetReadDeadline(time.Time) error { return nil }
+
+func (d *drip) Read(p []byte) (int, error) {
+	<-time.After(time.Millisecond)
+	n := copy(p[:1], d.rest)
+	d.rest = d.rest[n:]
+	return n, nil
+}
+
+// An origin that drips what stands between chunks gets no more time than any other.
+func TestReadBeforeBoundsDrips(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		taken := &TakenBody{conn: newConn(&drip{rest: "5;x=" + strings.Repeat("y", 500) + "\r\nhello\r\n"}, 0), framing: byChunks}
+		from, p := time.Now(), make([]byte, 100)
+		if _, err := taken.ReadBefore(p, from.Add(2*time.Millisecond)); err != ErrLate {
+			t.Fatal(err)
+		}
+		if took := time.Since(from); took > 3*time.Millisecond {
+			t.Errorf("waited for %v", took)
+		}
+		if n, err := taken.Read(p); err != nil || string(p[:n]) != "h" {
+			t.Errorf("%q, %v", p[:n], err)
+		}
+	})
 }
 
 // takeBody asks for a page and returns its body.
