@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -82,6 +83,68 @@ func TestReadBeforeLosesNothing(t *testing.T) {
 				t.Errorf("late %d times only", late)
 			}
 		})
+	}
+}
+
+// inPieces writes as many bytes as it is told to, one time after the other.
+type inPieces struct {
+	net.Conn
+	next chan int
+	slow bool
+}
+
+func (c *inPieces) Write(p []byte) (int, error) {
+	for rest := p; c.slow && len(rest) > 0; {
+		n := min(<-c.next, len(rest))
+		if n == 0 {
+			break // nobody asks any more
+		}
+		if _, err := c.Conn.Write(rest[:n]); err != nil {
+			return 0, err
+		}
+		if rest = rest[n:]; len(rest) == 0 {
+			return len(p), nil
+		}
+	}
+	return c.Conn.Write(p)
+}
+
+// A pause in the middle of a TLS record loses nothing either.
+func TestReadBeforeInRecords(t *testing.T) {
+	certificate, ca := selfSigned(t, "origin.example")
+	pieces := &inPieces{next: make(chan int)}
+	o := newOrigin(t, func(p *peer) {
+		pieces.Conn = p.Conn
+		p.Conn = tls.Server(pieces, &tls.Config{Certificates: []tls.Certificate{certificate}})
+		p.br.Reset(p.Conn)
+		p.request()
+		p.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+		pieces.slow = true
+		p.send("5\r\nhel")
+		p.send("lo\r\n6\r\n world\r")
+		p.send("\n0\r\nx: y\r\n\r\n")
+	})
+	_, port, _ := net.SplitHostPort(o.listener.Addr().String())
+	taken := takeBody(t, newUpstream(t, "https://127.0.0.1:"+port, func(c *Config) { c.Host, c.CAFile = "origin.example", ca }))
+	defer taken.Close()
+	defer close(pieces.next)
+	var got strings.Builder
+	buffer := make([]byte, 4)
+	for late := 0; ; {
+		n, err := taken.ReadBefore(buffer, time.Now().Add(time.Millisecond))
+		got.Write(buffer[:n])
+		switch {
+		case err == ErrLate:
+			late++
+			select {
+			case pieces.next <- 3:
+			case <-time.After(10 * time.Millisecond): // all is under way
+			}
+		case err == io.EOF && got.String() == "hello world" && late > 10:
+			return
+		case err != nil:
+			t.Fatalf("%q, late %d times, %v", got.String(), late, err)
+		}
 	}
 }
 
