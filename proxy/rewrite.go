@@ -234,6 +234,13 @@ func (c *collector) add(p []byte) {
 	c.body = append(c.body, p...)
 }
 
+// restart forgets what was gathered, since the page begins anew.
+func (c *collector) restart() {
+	if c != nil {
+		c.body, c.full = c.body[:0], false
+	}
+}
+
 // store keeps a page that is complete.
 func (c *collector) store(r *rewrite.Rewriter, matches []rewrite.Match) {
 	if c == nil || c.full {
