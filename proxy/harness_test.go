@@ -202,6 +202,9 @@ func start(t testing.TB, origin string, o setup) *node {
 	if n.engines == nil {
 		n.engines = &engines{}
 	}
+	if o.config.PersonalizeBudget == 0 {
+		o.config.PersonalizeBudget = 10 * time.Second // the machine may be busy; tests of the budget set it
+	}
 	if o.now == nil {
 		o.now = time.Now
 	}

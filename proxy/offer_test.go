@@ -19,9 +19,6 @@ import (
 	"github.com/sedge-proxy/sedge/plugins/plan"
 )
 
-// patient waits for a plan as long as it takes, since the machine may be busy.
-func patient() Config { return Config{PersonalizeBudget: 10 * time.Second} }
-
 // coupons is a plugin that offers each visitor a coupon of their own. What it offers
 // would break out of the page if it could.
 type coupons struct{}
@@ -88,7 +85,7 @@ func TestOffersArePerVisitor(t *testing.T) {
 	for _, inProcess := range []bool{true, false} {
 		t.Run(fmt.Sprintf("in process %t", inProcess), func(t *testing.T) {
 			var asked atomic.Int64
-			n := start(t, counting(t, &asked, "Cache-Control", "max-age=60"), setup{config: patient(), engines: couponPlanner(t, inProcess)})
+			n := start(t, counting(t, &asked, "Cache-Control", "max-age=60"), setup{engines: couponPlanner(t, inProcess)})
 			const people = 3
 			var ids, cookies, etags [people]string
 			for i := range people {
@@ -146,7 +143,7 @@ func checkCoupon(t *testing.T, body, id string) {
 func TestOffersOfTheStateless(t *testing.T) {
 	p := text("#hero", `{{offer "title" "none"}} {{trait "first_name" "you"}}`)
 	p.Edits[0].Offer = map[string]string{"title": "Autumn sale"}
-	n := start(t, pages(t, "text/html", shopPage, "Cache-Control", "max-age=60"), setup{config: patient(), engines: always(p)})
+	n := start(t, pages(t, "text/html", shopPage, "Cache-Control", "max-age=60"), setup{engines: always(p)})
 	for range 2 {
 		for _, header := range [][2]string{{"User-Agent", "Googlebot/2.1"}, {"Sec-GPC", "1"}, {"Accept", "text/html"}} {
 			if r := n.get("/", header[0], header[1]); !strings.Contains(r.body, "&#x41;utumn sale you<") {
@@ -163,7 +160,7 @@ func TestOffersOfTwoAnswers(t *testing.T) {
 	p.Edits[1].Op, p.Edits[2].Op = decision.OpAppend, decision.OpAppend
 	p.Edits[0].Offer = map[string]string{"code": "A1"}
 	p.Edits[2].Offer = map[string]string{"code": "C3"}
-	n := start(t, pages(t, "text/html", shopPage, "Cache-Control", "max-age=60"), setup{config: patient(), engines: always(p)})
+	n := start(t, pages(t, "text/html", shopPage, "Cache-Control", "max-age=60"), setup{engines: always(p)})
 	for range 2 {
 		if r := n.get("/"); !strings.Contains(r.body, "&#x41;1&#x6e;one&#x43;3<") {
 			t.Errorf("%.300s", r.body)
@@ -180,7 +177,7 @@ func TestETagKnowsWhereValuesStand(t *testing.T) {
 	}}}
 	copy(p.Digest[:], "moving")
 	at := movingOrigin(t, &moved)
-	n := start(t, at, setup{config: patient(), engines: always(p)})
+	n := start(t, at, setup{engines: always(p)})
 	n.get("/")
 	before := n.get("/")
 	moved.Store(true)

@@ -177,7 +177,11 @@ func TestFailOpen(t *testing.T) {
 		t.Run(string(c.reason), func(t *testing.T) {
 			e := always(text("#hero", "x"))
 			c.engines(e)
-			n := start(t, pages(t, "text/html", shopPage), setup{engines: e})
+			var cfg Config
+			if c.reason == ReasonBudget {
+				cfg.PersonalizeBudget = DefaultPersonalizeBudget
+			}
+			n := start(t, pages(t, "text/html", shopPage), setup{config: cfg, engines: e})
 			_, cookie := n.visitor()
 			began := time.Now()
 			r := n.get("/", "Cookie", cookie)

@@ -244,6 +244,13 @@ type templated interface {
 	Template(page []byte) ([]byte, *rewrite.Template)
 }
 
+// restart forgets what was gathered, since the page begins anew.
+func (c *collector) restart() {
+	if c != nil {
+		c.body, c.full = c.body[:0], false
+	}
+}
+
 // store keeps a page that is complete.
 func (c *collector) store(r templated, matches []rewrite.Match) {
 	if c == nil || c.full {

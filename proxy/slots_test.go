@@ -34,7 +34,7 @@ func TestSlotsAreFilledPerVisitor(t *testing.T) {
 		}
 		return s
 	}
-	n := start(t, counting(t, &asked, "Cache-Control", "max-age=60"), setup{config: patient(), engines: e})
+	n := start(t, counting(t, &asked, "Cache-Control", "max-age=60"), setup{engines: e})
 	const people = 8
 	var cookies [people]string
 	for i := range people {
@@ -94,7 +94,7 @@ func TestSlotsOfStrangers(t *testing.T) {
 		if cached {
 			control = "max-age=60"
 		}
-		n := start(t, counting(t, &asked, "Cache-Control", control), setup{config: patient(), engines: always(greeting())})
+		n := start(t, counting(t, &asked, "Cache-Control", control), setup{engines: always(greeting())})
 		for range 2 {
 			for _, c := range []struct {
 				want   string
@@ -118,7 +118,7 @@ func TestDeliveryOfFilledVariants(t *testing.T) {
 	exposure := decision.Exposure{Assignment: decision.Assignment{Experiment: "greet", Arm: "a"}}
 	p.Triggers = []decision.Trigger{{Exposure: exposure, Edits: []int{1}}}
 	var asked atomic.Int64
-	n := start(t, counting(t, &asked, "Cache-Control", "max-age=60"), setup{config: patient(), engines: always(p)})
+	n := start(t, counting(t, &asked, "Cache-Control", "max-age=60"), setup{engines: always(p)})
 	_, cookie := n.visitor()
 	for round := range 3 {
 		n.get("/", "Cookie", cookie)
@@ -129,7 +129,7 @@ func TestDeliveryOfFilledVariants(t *testing.T) {
 func TestSlotsThatNameNothing(t *testing.T) {
 	for _, name := range []string{"no.such", "cookie.sedge_vid"} {
 		p := text("#hero", `{{attribute "`+name+`"}}`)
-		n := start(t, pages(t, "text/html", shopPage), setup{config: patient(), engines: always(p)})
+		n := start(t, pages(t, "text/html", shopPage), setup{engines: always(p)})
 		if r := n.get("/"); r.body != shopPage || n.server.Stats().FailedOpen(ReasonCompile) != 1 {
 			t.Errorf("%s: %q", name, r.body)
 		}

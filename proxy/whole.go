@@ -104,6 +104,7 @@ func (b *pageBody) splice(program *program, limits rewrite.Limits, unpack, pack 
 			b.server.stats.Panics.Add(1)
 			b.server.log.Error("splicing panicked", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 			b.out, b.emitted, done = b.out[:0], 0, false
+			b.collect.restart()
 		}
 	}()
 	page := b.compiled(limits, unpack)

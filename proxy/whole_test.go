@@ -15,6 +15,7 @@ import (
 	"github.com/sedge-proxy/sedge/event"
 	"github.com/sedge-proxy/sedge/internal/corpus"
 	"github.com/sedge-proxy/sedge/proxy/cache"
+	"github.com/sedge-proxy/sedge/rewrite"
 )
 
 // Pages that come again are spliced and not read: the answers are the same to the
@@ -201,5 +202,36 @@ func TestConflictsAreReported(t *testing.T) {
 	const told = `"experience":"test","op":"set_inner","at":"#hero","by":"other","by_op":"remove"`
 	if got := strings.Count(n.log.String(), told); got != 1 {
 		t.Errorf("told %d times: %s", got, n.log)
+	}
+}
+
+// A splice that fails half-way leaves nothing of itself, neither in the answer nor in
+// the variant that is kept of it.
+func TestFailedSpliceLeavesNothing(t *testing.T) {
+	plan := text("#hero", "Hi")
+	n := start(t, pages(t, "text/html", shopPage, "Cache-Control", "max-age=60"), setup{engines: always(plan)})
+	page, _ := rewrite.CompilePage([]byte("<b>not this page</b><p>"), rewrite.Limits{})
+	// A splice of other edits, which the plan does not know, makes the report on it fail.
+	other, err := rewrite.Compile([]decision.PlannedEdit{
+		{Edit: decision.Edit{Select: "p", Op: decision.OpSetInner, Text: "a"}, Experience: "a", Apply: true},
+		{Edit: decision.Edit{Select: "p", Op: decision.OpRemove}, Experience: "b", Apply: true},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong := &seenPage{Page: page}
+	wrong.keep(keptSplice{plan.Digest, page.Splice(other, rewrite.Given{})})
+	n.server.bodies.Keep(0, []byte(shopPage), wrong, 0)
+	n.server.bodies.Wait()
+	want := strings.Replace(shopPage, "Welcome", "Hi", 1)
+	if r := n.get("/"); r.body != want {
+		t.Errorf("%q", r.body)
+	}
+	if n.server.Stats().Panics.Load() != 1 {
+		t.Fatal("the splice did not fail")
+	}
+	eventually(t, "kept", func() bool { return n.server.CacheUsage().Entries == 1 })
+	if r := n.get("/"); r.body != want || !strings.Contains(r.Header.Get("Cache-Status"), "hit") {
+		t.Errorf("%s: %q", r.Header.Get("Cache-Status"), r.body)
 	}
 }

@@ -59,7 +59,7 @@ func (c *compiler) policeContent(e *edit, q *policed) {
 			content = append(content, 'x')
 		}
 	}
-	spots := c.contentNeeds(content, holes)
+	spots := c.contentNeeds(content, holes, false)
 	if len(spots) == 0 {
 		return
 	}
@@ -72,8 +72,8 @@ func (c *compiler) policeContent(e *edit, q *policed) {
 }
 
 // contentNeeds adds the needs of content to the program's.
-func (c *compiler) contentNeeds(content []byte, holes []int) []nonceSpot {
-	needs, spots := contentNeeds(content, holes)
+func (c *compiler) contentNeeds(content []byte, holes []int, groups bool) []nonceSpot {
+	needs, spots := contentNeeds(content, holes, groups)
 	for i := range spots {
 		spots[i].need += int32(len(c.p.needs)) + 1
 	}
@@ -108,8 +108,7 @@ func newPiece(content []byte, nonce int32) slotPiece {
 	return p
 }
 
-// policeReplacement looks at the HTML of replace_text. What its groups match is not
-// known.
+// policeReplacement looks at the HTML of replace_text.
 func (c *compiler) policeReplacement(e *edit) {
 	if !e.replace.isHTML {
 		return
@@ -124,7 +123,7 @@ func (c *compiler) policeReplacement(e *edit) {
 		holes = append(holes, len(content))
 		content = append(content, 'x')
 	}
-	spots := c.contentNeeds(content, holes)
+	spots := c.contentNeeds(content, holes, true)
 	var parts []replacementPart
 	at := 0
 	for _, p := range e.replace.parts {

@@ -19,8 +19,10 @@ type nonceSpot struct {
 
 // contentNeeds finds what a policy has to allow before HTML may be inserted, and
 // where a nonce can go. holes are the offsets, in order, of bytes that stand for
-// what is not known: slots and groups.
-func contentNeeds(content []byte, holes []int) (needs []need, spots []nonceSpot) {
+// what is not known: slots and groups. A group is text of the page that anybody may
+// have written, and nothing keeps it from being code: a script or style that holds
+// one gets no nonce.
+func contentNeeds(content []byte, holes []int, groups bool) (needs []need, spots []nonceSpot) {
 	if bytes.IndexByte(content, '<') < 0 {
 		return nil, nil
 	}
@@ -28,9 +30,10 @@ func contentNeeds(content []byte, holes []int) (needs []need, spots []nonceSpot)
 	if page == nil { // browsers differ in what it is: it may be anything
 		return []need{{kind: needScript, fixed: true}, {kind: needStyle, fixed: true}}, nil
 	}
-	take := func(tag policedTag, text *inlineText) {
+	take := func(tag policedTag, text *inlineText, from, to int32) {
+		open := groups && anyIn(holes, int(from), int(to))
 		for _, n := range tag.needs(text) {
-			if !n.fixed {
+			if n.fixed = n.fixed || open; !n.fixed {
 				spots = append(spots, nonceSpot{tag.nameEnd, int32(len(needs))})
 			}
 			needs = append(needs, n)
@@ -46,10 +49,10 @@ func contentNeeds(content []byte, holes []int) (needs []need, spots []nonceSpot)
 		if e.flags&withText != 0 {
 			text = &inlineText{content[e.tagEnd:e.end], !anyIn(holes, int(e.tagEnd), int(e.end))}
 		}
-		take(tag, text)
+		take(tag, text, e.start, max(e.tagEnd, e.end))
 	}
 	for _, tag := range strays {
-		take(readPolicedTag(content[tag.from:tag.to], int(tag.from), holes), nil)
+		take(readPolicedTag(content[tag.from:tag.to], int(tag.from), holes), nil, tag.from, tag.to)
 	}
 	slices.SortFunc(spots, func(a, b nonceSpot) int { return a.at - b.at })
 	return needs, spots

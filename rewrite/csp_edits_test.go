@@ -113,16 +113,37 @@ func underPolicy(t rapid.TB, edits []decision.PlannedEdit, page string, limits L
 }
 
 func TestReplaceTextUnderPolicies(t *testing.T) {
-	edit := decision.Edit{Select: "p", Op: decision.OpReplaceText, Pattern: "(b)", HTML: "<script>$1</script><i>$1</i><style>c{}</style>"}
+	edit := decision.Edit{Select: "p", Op: decision.OpReplaceText, Pattern: "(b)", HTML: "<script>d</script><i>$1</i><style>c{}</style>"}
 	const policy = "script-src 'nonce-abc'; style-src 'unsafe-inline'"
 	limits := Limits{Encoding: EncodingUTF8, Policy: ParsePolicy([]string{policy}, nil, policyPage)}
 	got, blocked := underPolicy(t, planned(edit), "<p>abc</p>", limits, 3)
-	if want := `<p>a<script nonce="abc">b</script><i>b</i><style>c{}</style>c</p>`; got != want || blocked != "[]" {
+	if want := `<p>a<script nonce="abc">d</script><i>b</i><style>c{}</style>c</p>`; got != want || blocked != "[]" {
 		t.Errorf("got %s, %s", got, blocked)
 	}
 	limits.Policy = ParsePolicy([]string{"script-src '" + hashesOf([]byte("x"))[0] + "'"}, nil, policyPage)
 	if got, blocked = underPolicy(t, planned(edit), "<p>abc</p>", limits, 3); got != "<p>abc</p>" || blocked != "[{0 script-src 1}]" {
 		t.Errorf("refused: got %s, %s", got, blocked)
+	}
+}
+
+// TestGroupsGetNoNonce: what a group matched was perhaps written by a visitor, and a
+// policy keeps it from being run.
+func TestGroupsGetNoNonce(t *testing.T) {
+	limits := Limits{Encoding: EncodingUTF8, Policy: ParsePolicy([]string{"script-src 'nonce-abc'; style-src 'nonce-abc'"}, nil, policyPage)}
+	for _, html := range []string{
+		"<script>v='$1'</script>", "<script src='$1'></script>", "<script src=/a?$1></script>", "<script data-v=$1>a</script>", "<style>$1</style>",
+		"<link rel=stylesheet href=/$1>", "<svg><script>$1</script></svg>", "<script>a</script><script>$1</script>",
+	} {
+		edit := decision.Edit{Select: "p", Op: decision.OpReplaceText, Pattern: "by (.*)", HTML: html}
+		const page = "<p>by ';steal()//</p>"
+		if got, blocked := underPolicy(t, planned(edit), page, limits, 1<<20); got != page || !strings.HasPrefix(blocked, "[{0 s") {
+			t.Errorf("%s: got %s, %s", html, got, blocked)
+		}
+		checkPage(t, page, planned(edit), limits)
+	}
+	edit := decision.Edit{Select: "p", Op: decision.OpReplaceText, Pattern: "(b)", HTML: "$1<script>a</script>$1<style>c</style><i>$1</i>"}
+	if got, _ := underPolicy(t, planned(edit), "<p>b</p>", limits, 1<<20); got != `<p>b<script nonce="abc">a</script>b<style nonce="abc">c</style><i>b</i></p>` {
+		t.Errorf("beside: got %s", got)
 	}
 }
 
@@ -273,7 +294,7 @@ func FuzzNonces(f *testing.F) {
 		if len(content) > 2048 || checkText("html", content) != nil || checkMarkup(content) != nil {
 			return
 		}
-		needs, spots := contentNeeds([]byte(content), nil)
+		needs, spots := contentNeeds([]byte(content), nil, false)
 		var given strings.Builder
 		at := 0
 		for _, s := range spots {

@@ -14,7 +14,7 @@ const policyPage = "https://shop.example/club/join?x=1"
 func asksPolicy(t testing.TB, policies, content, page string) string {
 	t.Helper()
 	p := ParsePolicy(strings.Split(policies, " | "), nil, page)
-	needs, _ := contentNeeds([]byte(content), nil)
+	needs, _ := contentNeeds([]byte(content), nil, false)
 	var all []string
 	for i := range needs {
 		d := policing{policy: p, base: p.page, found: p.enforced}

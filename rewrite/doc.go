@@ -95,7 +95,8 @@
 //   - they allow it as it is: by address, hash, 'unsafe-inline' or a nonce that it
 //     has itself;
 //   - they allow it with a nonce of theirs: each tag that needs it gets the nonce, if
-//     all policies accept the same one;
+//     all policies accept the same one. A script or style into which replace_text
+//     puts text of the page gets none;
 //   - they forbid it: the edit has no effect there, its matches are counted, and
 //     [Rewriter.Blocked] names it with the directive. A required edit that is
 //     forbidden leaves the page as it came, unless the page had begun to leave: a

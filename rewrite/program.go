@@ -384,6 +384,9 @@ func (c *compiler) index(n int32, t *tests) {
 	} else {
 		p.attrsOf[t.tag] = true
 	}
+	if t.tag == tagImg { // the standard makes one of <image>
+		p.attrsOf[tagImage] = true
+	}
 }
 
 // The sets of bits kept for each open element.

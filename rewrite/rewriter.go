@@ -327,7 +327,7 @@ func (r *Rewriter) handle(out outcome) {
 		return
 	}
 	if r.inRun {
-		if out == literal && r.literalText() {
+		if out == literal && r.literalText() && !r.inColgroup() {
 			r.holdToken()
 			return
 		}

@@ -360,6 +360,9 @@ func (r *Rewriter) text(b []byte, at int, offset int64) {
 	}
 }
 
+// inColgroup reports whether the page stands directly in a colgroup.
+func (r *Rewriter) inColgroup() bool { return r.isHTML(len(r.stack)-1, tagColgroup) }
+
 // textInColgroup ends the colgroup that is open in front of the first text that is
 // not white space (the standard's section 13.2.6.4.12), and reports whether there
 // is any. at is the text's index in the chunk.

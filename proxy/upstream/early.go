@@ -12,7 +12,8 @@ import (
 var ErrLate = errors.New("no more of the body has come yet")
 
 // ReadBefore reads as Read does, but waits for the next byte only until a moment,
-// and then returns ErrLate.
+// and then returns ErrLate. So it does in front of what stands between chunks and is
+// larger than the buffer, which is left to Read.
 func (b *TakenBody) ReadBefore(p []byte, until time.Time) (int, error) {
 	if b.conn == nil {
 		return 0, b.err
@@ -45,7 +46,7 @@ func (b *TakenBody) readBefore(p []byte, until time.Time) (int, error) {
 		}
 	}()
 	if b.framing == byChunks && b.left == 0 {
-		if err := b.awaitChunk(); err != nil {
+		if err := b.awaitChunk(until); err != nil {
 			return 0, err
 		}
 	}
@@ -54,10 +55,15 @@ func (b *TakenBody) readBefore(p []byte, until time.Time) (int, error) {
 
 // awaitChunk waits until what stands in front of the next chunk's data, or all that
 // follows the last chunk, can be read at once: reading a part of it and stopping
-// would lose that part. What is wrong with it shows when it is read.
-func (b *TakenBody) awaitChunk() error {
+// would lose that part. What is wrong with it shows when it is read. An origin that
+// sends it byte by byte gets no more time than any other.
+func (b *TakenBody) awaitChunk(until time.Time) error {
 	br := b.conn.br
-	for !b.chunkBuffered() && br.Buffered() < br.Size() {
+	for !b.chunkBuffered() {
+		b.conn.ReadIdle = time.Until(until)
+		if b.conn.ReadIdle <= 0 || br.Buffered() == br.Size() {
+			return os.ErrDeadlineExceeded
+		}
 		if _, err := br.Peek(br.Buffered() + 1); err != nil {
 			return err
 		}

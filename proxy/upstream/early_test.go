@@ -1,13 +1,16 @@
 package upstream
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -83,6 +86,68 @@ func TestReadBeforeLosesNothing(t *testing.T) {
 	}
 }
 
+// inPieces writes as many bytes as it is told to, one time after the other.
+type inPieces struct {
+	net.Conn
+	next chan int
+	slow bool
+}
+
+func (c *inPieces) Write(p []byte) (int, error) {
+	for rest := p; c.slow && len(rest) > 0; {
+		n := min(<-c.next, len(rest))
+		if n == 0 {
+			break // nobody asks any more
+		}
+		if _, err := c.Conn.Write(rest[:n]); err != nil {
+			return 0, err
+		}
+		if rest = rest[n:]; len(rest) == 0 {
+			return len(p), nil
+		}
+	}
+	return c.Conn.Write(p)
+}
+
+// A pause in the middle of a TLS record loses nothing either.
+func TestReadBeforeInRecords(t *testing.T) {
+	certificate, ca := selfSigned(t, "origin.example")
+	pieces := &inPieces{next: make(chan int)}
+	o := newOrigin(t, func(p *peer) {
+		pieces.Conn = p.Conn
+		p.Conn = tls.Server(pieces, &tls.Config{Certificates: []tls.Certificate{certificate}})
+		p.br.Reset(p.Conn)
+		p.request()
+		p.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+		pieces.slow = true
+		p.send("5\r\nhel")
+		p.send("lo\r\n6\r\n world\r")
+		p.send("\n0\r\nx: y\r\n\r\n")
+	})
+	_, port, _ := net.SplitHostPort(o.listener.Addr().String())
+	taken := takeBody(t, newUpstream(t, "https://127.0.0.1:"+port, func(c *Config) { c.Host, c.CAFile = "origin.example", ca }))
+	defer taken.Close()
+	defer close(pieces.next)
+	var got strings.Builder
+	buffer := make([]byte, 4)
+	for late := 0; ; {
+		n, err := taken.ReadBefore(buffer, time.Now().Add(time.Millisecond))
+		got.Write(buffer[:n])
+		switch {
+		case err == ErrLate:
+			late++
+			select {
+			case pieces.next <- 3:
+			case <-time.After(10 * time.Millisecond): // all is under way
+			}
+		case err == io.EOF && got.String() == "hello world" && late > 10:
+			return
+		case err != nil:
+			t.Fatalf("%q, late %d times, %v", got.String(), late, err)
+		}
+	}
+}
+
 // A body that is late for good still breaks by the usual limit.
 func TestReadBeforeLeavesTheLimit(t *testing.T) {
 	o := newOrigin(t, func(p *peer) {
@@ -105,6 +170,69 @@ func TestReadBeforeLeavesTheLimit(t *testing.T) {
 	}
 	_, err = taken.Read(p)
 	wantKind(t, err, Timeout)
+}
+
+// Trailers that are larger than the buffer are left to Read, which has the usual
+// time for them.
+func TestReadBeforeLeavesLongTrailers(t *testing.T) {
+	long := strings.Repeat("x", 5000)
+	next := make(chan struct{})
+	o := newOrigin(t, func(p *peer) {
+		p.request()
+		p.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx-a: " + long + "\r\nx-b: " + long)
+		<-next
+		p.send("\r\n\r\n")
+	})
+	taken := takeBody(t, newUpstream(t, o.url()))
+	defer taken.Close()
+	buffer := make([]byte, 100)
+	var got strings.Builder
+	for {
+		n, err := taken.ReadBefore(buffer, time.Now().Add(20*time.Millisecond))
+		got.Write(buffer[:n])
+		if err == ErrLate {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(next)
+	if n, err := taken.Read(buffer); n != 0 || err != io.EOF || got.String() != "hello" || len(taken.Trailers()) != 2 {
+		t.Errorf("%q, then %d bytes, %v and %d trailers", got.String(), n, err, len(taken.Trailers()))
+	}
+}
+
+// drip gives one byte each millisecond.
+type drip struct {
+	net.Conn
+	rest string
+}
+
+func (d *drip) SetReadDeadline(time.Time) error { return nil }
+
+func (d *drip) Read(p []byte) (int, error) {
+	<-time.After(time.Millisecond)
+	n := copy(p[:1], d.rest)
+	d.rest = d.rest[n:]
+	return n, nil
+}
+
+// An origin that drips what stands between chunks gets no more time than any other.
+func TestReadBeforeBoundsDrips(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		taken := &TakenBody{conn: newConn(&drip{rest: "5;x=" + strings.Repeat("y", 500) + "\r\nhello\r\n"}, 0), framing: byChunks}
+		from, p := time.Now(), make([]byte, 100)
+		if _, err := taken.ReadBefore(p, from.Add(2*time.Millisecond)); err != ErrLate {
+			t.Fatal(err)
+		}
+		if took := time.Since(from); took > 3*time.Millisecond {
+			t.Errorf("waited for %v", took)
+		}
+		if n, err := taken.Read(p); err != nil || string(p[:n]) != "h" {
+			t.Errorf("%q, %v", p[:n], err)
+		}
+	})
 }
 
 // takeBody asks for a page and returns its body.
