@@ -46,6 +46,9 @@ func appendReferences(dst []byte, text string) []byte {
 }
 
 func appendCharReference(dst []byte, c rune) []byte {
+	if isUnwritable(c) {
+		c = utf8.RuneError
+	}
 	dst = strconv.AppendInt(append(dst, "&#x"...), int64(c), 16)
 	return append(dst, ';')
 }

@@ -27,11 +27,22 @@ func cleanSlotValue(value string) string {
 		}
 		value = value[:cut]
 	}
-	if strings.IndexByte(value, 0) >= 0 {
-		value = strings.ReplaceAll(value, "\x00", "\uFFFD")
+	value = strings.ToValidUTF8(value, "\uFFFD")
+	if strings.ContainsFunc(value, isUnwritable) {
+		value = strings.Map(func(c rune) rune {
+			if isUnwritable(c) {
+				return utf8.RuneError
+			}
+			return c
+		}, value)
 	}
-	return strings.ToValidUTF8(value, "\uFFFD")
+	return value
 }
+
+// isUnwritable reports whether no page may hold a character: NUL, and those whose
+// references browsers take for the characters of windows-1252
+// (https://html.spec.whatwg.org/multipage/parsing.html#numeric-character-reference-end-state).
+func isUnwritable(c rune) bool { return c == 0 || c >= 0x80 && c < 0xa0 }
 
 // appendSlot appends a clean value as it is written into a page. Where utf8Page is
 // false only ASCII is written. first hides what could make a tag or reference of a
