@@ -103,7 +103,9 @@
 //     <meta> may stand behind the first match.
 //
 // No policy is ever changed. A <meta> with one cannot be taken away, nor its content
-// changed; it stays where an edit takes its surroundings away. A report-only policy
+// changed; it stays where an edit takes its surroundings away. But a head ends at
+// content that does not belong in one: behind such content browsers pass over a <meta>
+// with a policy, so edits of a head are for what a head may hold. A report-only policy
 // forbids nothing. Images, frames, fonts and what styles import are left to the
 // browser, as are the documents in srcdoc, policies that edits insert themselves, and
 // text that is put into a script by a selector that does not name scripts in a
