@@ -49,14 +49,11 @@ func TestPlainTags(t *testing.T) {
 				t.Fatalf("seed %d, %d: %q\n%s: %s\nbyte by byte: %s\nedits: %+v\nlimits: %+v", seed, i, page, kind, got, slow, edits, limits)
 			}
 		}
-		if len(program.Slots()) > 0 {
-			continue
-		}
 		compiled, _ := CompilePage([]byte(page), limits)
 		if compiled == nil {
 			continue
 		}
-		s := compiled.SpliceUnder(program, limits.Policy)
+		s := compiled.Splice(program, Given{limits.Policy, limits.Values})
 		if s == nil {
 			continue
 		}
