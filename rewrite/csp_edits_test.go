@@ -131,9 +131,14 @@ func TestReplaceTextUnderPolicies(t *testing.T) {
 func TestGroupsGetNoNonce(t *testing.T) {
 	limits := Limits{Encoding: EncodingUTF8, Policy: ParsePolicy([]string{"script-src 'nonce-abc'; style-src 'nonce-abc'"}, nil, policyPage)}
 	for _, html := range []string{
-		"<script>v='$1'</script>", "<script src='$1'></script>", "<script src=/a?$1></script>", "<script data-v=$1>a</script>", "<style>$1</style>",
-		"<link rel=stylesheet href=/$1>", "<svg><script>$1</script></svg>", "<script>a</script><script>$1</script>",
+		"<script>v='$1'</script>", "<script src='$1'></script>", "<script src=/a?$1></script>", "<style>$1</style>",
+		"<svg><script>$1</script></svg>", "<script>a</script><script>$1</script>",
 	} {
+		if err := Check(replaceHTML("p", "by (.*)", html)); err == nil {
+			t.Errorf("%s is not refused", html)
+		}
+	}
+	for _, html := range []string{"<script src='/a?$1'></script>", "<script data-v='$1'>a</script>", "<script>a</script><script data-v='$1'>a</script>"} {
 		edit := decision.Edit{Select: "p", Op: decision.OpReplaceText, Pattern: "by (.*)", HTML: html}
 		const page = "<p>by ';steal()//</p>"
 		if got, blocked := underPolicy(t, planned(edit), page, limits, 1<<20); got != page || !strings.HasPrefix(blocked, "[{0 s") {

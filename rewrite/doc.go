@@ -54,12 +54,15 @@
 // replace_text searches text as it is meant: character references are resolved,
 // line ends are line feeds, and on a page in a known single-byte character set
 // characters are decoded. What it does not match stays as it is written. A match
-// that begins or ends inside a reference takes all of the reference. Text is what
-// stands among elements and in title and textarea, not in scripts, styles,
-// comments, CDATA sections, attributes and templates. A piece of text is held until
-// its end is known. The cost is linear in the text: a pattern without a bound on
-// what it matches stops in a page when it has looked at 16 MiB and 64 times the
-// page's text.
+// that begins or ends inside a reference takes all of the reference. A "<" that
+// stands directly in front of a match is written as a reference, so that it begins no
+// tag with what comes to stand behind it. In HTML the groups of a pattern may stand
+// where slots may, but in no code: they are text of the page, which anybody may have
+// written. Text is what stands among elements and in title and textarea, not in
+// scripts, styles, comments, CDATA sections, attributes and templates. A piece of text
+// is held until its end is known. The cost is linear in the text: a pattern without a
+// bound on what it matches stops in a page when it has looked at 16 MiB and 64 times
+// the page's text.
 //
 // # Required edits
 //

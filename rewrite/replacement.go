@@ -26,6 +26,12 @@ type replacementPart struct {
 	content string
 	group   int   // -1 for content
 	nonce   int32 // the number of the need whose nonce follows, + 1; 0 when none does
+
+	// Of a group in HTML: how it is written, in an attribute's value and among
+	// elements, and its column.
+	escape  slotEscape
+	inValue bool
+	at      int
 }
 
 const maxPattern = 1 << 10 // characters of a pattern
@@ -73,7 +79,47 @@ func compileReplacement(e *decision.Edit) (*replacement, error) {
 	if x.parts, err = parseReplacement(re, field, content); err != nil {
 		return nil, err
 	}
+	if x.isHTML {
+		if err := placeGroups(x.parts); err != nil {
+			return nil, err
+		}
+	}
 	return x, nil
+}
+
+// placeGroups says how groups are escaped where they stand in HTML. They are text of
+// the page, which anybody may have written, and so they may stand where slots may,
+// but in no code.
+func placeGroups(parts []replacementPart) error {
+	w := slotWalker{empty: true}
+	fail := func(err error) error { return &EditError{Field: "html", Column: w.at, Message: err.Error()} }
+	for i := range parts {
+		p := &parts[i]
+		if p.group < 0 {
+			if err := w.feed(p.content); err != nil {
+				return fail(err)
+			}
+			continue
+		}
+		w.at = p.at
+		escape, err := w.slot(&Slot{})
+		switch {
+		case err != nil:
+			return fail(slotRefusal(strings.NewReplacer("a slot", "a group", "the slot", "the group").Replace(err.Error())))
+		case w.bare:
+			return fail(refuse("the group stands in an attribute value without quotes; put the value in quotes"))
+		case escape == escapeScript || escape == escapeStyle || w.risk:
+			return fail(refuse("the group stands in code, or in the address of code; it is text of the page, which anybody may have written"))
+		}
+		p.escape, p.inValue = escape, w.value != nil
+	}
+	if w.value != nil {
+		return fail(refuse("the group stands in an attribute value that is not closed"))
+	}
+	if w.risk {
+		return fail(refuse("the group stands in the address of code; it is text of the page, which anybody may have written"))
+	}
+	return nil
 }
 
 func compilePattern(e *decision.Edit) (*regexp.Regexp, error) {
@@ -160,7 +206,7 @@ func parseReplacement(re *regexp.Regexp, field, content string) ([]replacementPa
 			}
 		}
 		flush()
-		parts = append(parts, replacementPart{group: group})
+		parts = append(parts, replacementPart{group: group, at: utf8.RuneCountInString(content[:i]) + 1})
 		i += size
 	}
 	flush()
@@ -201,10 +247,18 @@ func (r *Rewriter) appendReplacement(dst []byte, x *replacement, text []byte, gr
 		case p.group < 0:
 			dst = r.appendText(dst, p.content)
 		case groups == nil: // plain text has only group 0
-			dst = r.appendPageText(dst, x.literal)
+			dst = r.appendGroup(dst, p, x.literal)
 		case groups[2*p.group] >= 0:
-			dst = r.appendPageText(dst, text[groups[2*p.group]:groups[2*p.group+1]])
+			dst = r.appendGroup(dst, p, text[groups[2*p.group]:groups[2*p.group+1]])
 		}
 	}
 	return dst
+}
+
+// appendGroup appends what a group matched.
+func (r *Rewriter) appendGroup(dst []byte, p *replacementPart, text []byte) []byte {
+	if !p.inValue {
+		return r.appendPageText(dst, text)
+	}
+	return appendSlot(dst, p.escape, strings.ToValidUTF8(string(text), "\uFFFD"), r.encoding == EncodingUTF8, false)
 }

@@ -194,6 +194,15 @@ func (r *Rewriter) writePieces(text []byte, at int, pieces []piece) {
 			continue
 		}
 		from, to := r.rawRange(p.from, p.to)
+		if from > done && text[from-1] == '<' {
+			// It must not begin a tag with what comes to stand behind it.
+			stays(from - 1)
+			r.emit([]byte("&lt;"))
+			if at >= 0 {
+				r.flushed = max(r.flushed, at+from)
+			}
+			done = from
+		}
 		stays(from)
 		r.emit(r.made[p.madeFrom:p.madeTo])
 		if at >= 0 {
