@@ -76,6 +76,20 @@ func startServe(t *testing.T, build func() (string, error), config string) *node
 	return n
 }
 
+// serveConfig is startServe with a configuration given as values.
+func serveConfig(t *testing.T, config map[string]any) *node {
+	t.Helper()
+	text, err := json.Marshal(config) // JSON is YAML
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "sedge.yaml")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return startServe(t, binary, path)
+}
+
 func (n *node) start(build func() (string, error)) {
 	n.t.Helper()
 	path, err := build()

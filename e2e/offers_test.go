@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -94,20 +93,12 @@ func TestBrowserRunsNothingFromOffers(t *testing.T) {
 			"settings": map[string]any{"select": "#slots", "op": "append", "html": frame, "offers": []any{map[string]any{"name": "x", "title": payload}}},
 		})
 	}
-	config, err := json.Marshal(map[string]any{
+	n := serveConfig(t, map[string]any{
 		"upstreams":   []any{map[string]any{"name": "site", "url": slotsSite(t)}},
 		"routes":      []any{map[string]any{"name": "all", "upstream": "site"}},
 		"plugins":     []any{map[string]any{"name": "offers"}},
 		"experiences": experiences,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "offers.yaml")
-	if err := os.WriteFile(path, config, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	n := startServe(t, binary, path)
 	b := openBrowser(t)
 	for _, way := range []string{"first", "again from memory"} {
 		b.do("open the page", chromedp.Navigate(n.site+"/"), chromedp.WaitVisible(chromedp.CSS("#end")))

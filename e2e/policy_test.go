@@ -6,8 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -53,7 +51,7 @@ func TestBrowserUnderPolicies(t *testing.T) {
 	t.Cleanup(origin.Close)
 
 	type edit map[string]string
-	config, err := json.Marshal(map[string]any{
+	n := serveConfig(t, map[string]any{
 		"upstreams": []any{map[string]any{"name": "site", "url": origin.URL}},
 		"routes":    []any{map[string]any{"name": "all", "upstream": "site"}},
 		"experiences": []any{map[string]any{"name": "club", "pages": []string{"/**"}, "edits": []edit{
@@ -65,14 +63,6 @@ func TestBrowserUnderPolicies(t *testing.T) {
 			{"select": "#end", "op": "set_attribute", "name": "style", "value": "color: rgb(4, 5, 6)"},
 		}}},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "policy.yaml")
-	if err := os.WriteFile(path, config, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	n := startServe(t, binary, path)
 	b := openBrowser(t)
 	for at, want := range map[string]string{
 		"/none":    "inline club click, rgb(1, 2, 3), rgb(4, 5, 6)",

@@ -127,19 +127,11 @@ func TestBrowserRunsNothingFromSlots(t *testing.T) {
 			x.Edits = append(x.Edits, edit{`#slots[data-path="` + page + `"]`, "append", `<div class="place">` + html + `</div>`})
 		}
 	}
-	config, err := json.Marshal(map[string]any{
+	n := serveConfig(t, map[string]any{
 		"upstreams":   []any{map[string]any{"name": "site", "url": origin}},
 		"routes":      []any{map[string]any{"name": "all", "upstream": "site"}},
 		"experiences": experiences,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "slots.yaml")
-	if err := os.WriteFile(path, config, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	n := startServe(t, binary, path)
 	for from := 0; from < len(cases.Payloads); from += batch {
 		b := openBrowser(t)
 		traits := map[string]string{}
