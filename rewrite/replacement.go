@@ -87,6 +87,8 @@ func compileReplacement(e *decision.Edit) (*replacement, error) {
 	return x, nil
 }
 
+const errGroupInCode = slotRefusal("the group stands in code, or in the address of code; it is text of the page, which anybody may have written")
+
 // placeGroups says how groups are escaped where they stand in HTML. They are text of
 // the page, which anybody may have written, and so they may stand where slots may,
 // but in no code.
@@ -104,12 +106,12 @@ func placeGroups(parts []replacementPart) error {
 		w.at = p.at
 		escape, err := w.slot(&Slot{})
 		switch {
+		case err == nil && (escape == escapeScript || escape == escapeStyle || w.risk), err != nil && strings.Contains(err.Error(), "stands in code"):
+			return fail(errGroupInCode)
 		case err != nil:
 			return fail(slotRefusal(strings.NewReplacer("a slot", "a group", "the slot", "the group").Replace(err.Error())))
 		case w.bare:
 			return fail(refuse("the group stands in an attribute value without quotes; put the value in quotes"))
-		case escape == escapeScript || escape == escapeStyle || w.risk:
-			return fail(refuse("the group stands in code, or in the address of code; it is text of the page, which anybody may have written"))
 		}
 		p.escape, p.inValue = escape, w.value != nil
 	}
@@ -117,7 +119,7 @@ func placeGroups(parts []replacementPart) error {
 		return fail(refuse("the group stands in an attribute value that is not closed"))
 	}
 	if w.risk {
-		return fail(refuse("the group stands in the address of code; it is text of the page, which anybody may have written"))
+		return fail(errGroupInCode)
 	}
 	return nil
 }

@@ -94,6 +94,7 @@ func TestReplaceTextRefuses(t *testing.T) {
 		{replaceHTML("p", "a", "<b"), "html", 0, "unfinished tag"},
 		{replaceHTML("p", "(a)", "é<b title=$1>"), "html", 11, "put the value in quotes"},
 		{replaceHTML("p", "(a)", "<b onclick=\"f('$1')\">"), "html", 16, "in code"},
+		{replaceHTML("p", "(a)", "<b onclick=\"$1\">"), "html", 13, "in code"},
 		{replaceHTML("p", "(a)", "<script>f('$1')</script>"), "html", 12, "in code"},
 		{replaceHTML("p", "(a)", "<style>b{content:'$1'}</style>"), "html", 19, "in code"},
 		{replaceHTML("p", "(a)", "<script src=\"/$1\"></script>"), "html", 15, "address that the element loads"},
