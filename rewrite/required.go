@@ -1,5 +1,7 @@
 package rewrite
 
+import "io"
+
 // holder keeps a page back until all required edits have matched. What they have
 // to match must end within the first Limits.Memory bytes of the page, and what was
 // written until then must not be more than four times that; both depend on the
@@ -68,12 +70,15 @@ func (r *Rewriter) giveUp() {
 	}
 }
 
-// pass writes bytes of a page that was given up.
+// pass writes bytes to the destination itself.
 func (r *Rewriter) pass(b []byte) {
 	if len(b) == 0 || r.err != nil {
 		return
 	}
 	n, err := r.dst.Write(b)
+	if err == nil && n < len(b) {
+		err = io.ErrShortWrite
+	}
 	r.out += int64(n)
 	r.err = err
 }

@@ -392,12 +392,7 @@ func (r *Rewriter) emit(b []byte) {
 		r.out += int64(len(b))
 		return
 	}
-	n, err := r.dst.Write(b)
-	if err == nil && n < len(b) {
-		err = io.ErrShortWrite
-	}
-	r.out += int64(n)
-	r.err = err
+	r.pass(b)
 }
 
 // insert writes the content of an edit.

@@ -102,13 +102,6 @@ func (e *element) space() int { return int(e.flags & foreign / foreign) }
 
 func (t *tree) top() *element { return &t.stack[len(t.stack)-1] }
 
-// inColgroup reports whether the current element is a colgroup of a table, which
-// nearly everything ends.
-func (t *tree) inColgroup() bool {
-	e := t.top()
-	return e.name == tagColgroup && e.flags&foreign == 0
-}
-
 // open returns the index of the nearest open HTML element of a name, 0 when none.
 func (t *tree) open(name tag) int {
 	if int(name) >= len(t.last[0]) {
@@ -360,7 +353,8 @@ func (r *Rewriter) text(b []byte, at int, offset int64) {
 	}
 }
 
-// inColgroup reports whether the page stands directly in a colgroup.
+// inColgroup reports whether the page stands directly in a colgroup of a table, which
+// nearly everything ends.
 func (r *Rewriter) inColgroup() bool { return r.isHTML(len(r.stack)-1, tagColgroup) }
 
 // textInColgroup ends the colgroup that is open in front of the first text that is
