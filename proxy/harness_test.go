@@ -414,6 +414,12 @@ func readRequest(r *bufio.Reader) (string, error) {
 	}
 }
 
+// stopped is a clock that stands still, so that no age passes between two answers.
+func stopped() func() time.Time {
+	now := time.Now()
+	return func() time.Time { return now }
+}
+
 func headerSet(h http.Header, ignore ...string) string {
 	var lines []string
 	for name, values := range h {

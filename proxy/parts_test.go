@@ -117,7 +117,7 @@ func TestPartsHaveEqualHeaders(t *testing.T) {
 			p := plan(offer())
 			e := offering(p)
 			e.plan = func(context.Context, *decision.Query) *decision.Plan { return p }
-			n := start(t, compressing(t, "application/json", shopAPI, "Cache-Control", "s-maxage=60", "ETag", `"e"`), setup{engines: e})
+			n := start(t, compressing(t, "application/json", shopAPI, "Cache-Control", "s-maxage=60", "ETag", `"e"`), setup{engines: e, now: stopped()})
 			_, cookie := n.visitor()
 			for _, round := range []string{"first", "second"} {
 				r := n.get("/api", "Cookie", cookie, "Accept-Encoding", coding, "Sec-Fetch-Dest", "empty")

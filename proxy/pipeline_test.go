@@ -222,7 +222,7 @@ func TestHeadersAreEqualAcrossArms(t *testing.T) {
 					case "no segment":
 						e.plan = func(context.Context, *decision.Query) *decision.Plan { return &decision.Plan{Concerned: true} }
 					}
-					n := start(t, compressing(t, "text/html", shopPage, "Cache-Control", control, "ETag", `"e"`), setup{engines: e})
+					n := start(t, compressing(t, "text/html", shopPage, "Cache-Control", control, "ETag", `"e"`), setup{engines: e, now: stopped()})
 					_, cookie := n.visitor()
 					for _, round := range []string{"first", "second"} {
 						r := n.get("/", "Cookie", cookie, "Accept-Encoding", gzip)

@@ -51,6 +51,7 @@ type Server struct {
 	packers   sync.Pool // *gzip.Writer
 	ids       sync.Pool // *[16]byte
 	quiet     [len(reasons)]atomic.Int64
+	wholeTime time.Duration // how long a page may take to be taken as a whole
 
 	quietPolicy atomic.Int64 // second of the last log line on a policy
 
@@ -94,7 +95,7 @@ func New(o Options) (*Server, error) {
 		cfg: cfg, log: o.Logger, accessLog: *cfg.AccessLog, now: o.Now, random: o.Random, trusted: trusted,
 		variants: cache.NewVariants(o.Cache),
 		programs: cache.NewRecent[decision.Digest, *program](maxPrograms),
-		bodies:   bodies,
+		bodies:   bodies, wholeTime: wholeTime,
 	}
 	s.exchanges.New = func() any {
 		x := &exchange{server: s, out: new(fasthttp.Request)}

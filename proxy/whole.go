@@ -61,7 +61,7 @@ func (b *pageBody) gather(length int) {
 	}
 	r := &b.arrived
 	r.kept = slices.Grow(r.kept[:0], max(length, copySize/4))
-	until := time.Now().Add(wholeTime)
+	until := time.Now().Add(b.server.wholeTime)
 	for len(r.kept) <= wholeSize {
 		if len(r.kept) == cap(r.kept) {
 			r.kept = slices.Grow(r.kept, len(r.kept))

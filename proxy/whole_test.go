@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/sedge-proxy/sedge/decision"
 	"github.com/sedge-proxy/sedge/event"
@@ -57,6 +58,7 @@ func TestPagesSeenBefore(t *testing.T) {
 	run := func(cfg cache.Config) (answers map[string][]string, n *node) {
 		e := always(plan)
 		n = start(t, origin(t, serve), setup{engines: e, cache: cfg})
+		n.server.wholeTime = 10 * time.Second // the machine may be busy
 		_, cookie := n.visitor()
 		answers = map[string][]string{}
 		for path := range content {
@@ -88,8 +90,8 @@ func TestPagesSeenBefore(t *testing.T) {
 	if got := streaming.server.Stats().Spliced.Load(); got != 0 {
 		t.Errorf("%d pages spliced, although nothing is kept", got)
 	}
-	// The first of four is read, and the machine may be too slow for a few others.
-	if got := splicing.server.Stats().Spliced.Load(); got < uint64(3*2*whole*8/10) {
+	// The first of four is read.
+	if got := splicing.server.Stats().Spliced.Load(); got < uint64(3*2*whole) {
 		t.Errorf("%d answers spliced of %d", got, 3*2*whole)
 	}
 	for _, kind := range []event.Type{event.Trigger, event.Delivery} {
