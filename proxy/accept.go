@@ -18,7 +18,7 @@ var errBodyTooLarge = errors.New("the request body is too large")
 
 // accept checks the head, and finds out who asks for what.
 func (x *exchange) accept() bool {
-	fields, err := checkHead(x.fields, &x.ctx.Request.Header)
+	fields, frame, err := checkHead(x.fields, &x.ctx.Request.Header)
 	x.fields = fields
 	x.identifyRequest()
 	if err != nil {
@@ -26,6 +26,10 @@ func (x *exchange) accept() bool {
 		x.fail(statusOf(err), err.Error())
 		x.ctx.SetConnectionClose()
 		return false
+	}
+	if x.conn != nil {
+		x.ctx.Request.Header.SetContentLength(int(frame.length))
+		x.conn.begin(frame.length, frame.expects)
 	}
 	x.whoAsks()
 	uri := x.ctx.Request.URI()
@@ -47,6 +51,8 @@ func statusOf(err error) int {
 		return fasthttp.StatusExpectationFailed
 	case errMethod:
 		return fasthttp.StatusNotImplemented
+	case errLoop:
+		return fasthttp.StatusLoopDetected
 	case errTooMany:
 		return fasthttp.StatusRequestHeaderFieldsTooLarge
 	}
@@ -76,7 +82,7 @@ func (x *exchange) whoAsks() {
 	if addr, ok := x.ctx.RemoteAddr().(interface{ AddrPort() netip.AddrPort }); ok {
 		peer = addr.AddrPort().Addr().Unmap()
 	}
-	x.clientIP = peer
+	x.clientIP, x.peer = peer, peer
 	x.trusted = x.server.trusts(peer)
 	x.scheme = "http"
 	if x.ctx.IsTLS() {
@@ -140,19 +146,6 @@ func withoutPort(host string) string {
 	}
 	host, _, _ = strings.Cut(host, ":")
 	return host
-}
-
-// expect decides about "Expect: 100-continue" before the client is told to go on.
-func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
-	h := &ctx.Request.Header
-	if _, err := checkHead(nil, h); err != nil {
-		s.stats.BadRequests.Add(1)
-		return statusOf(err)
-	}
-	if limit := int64(s.cfg.MaxBody); limit > 0 && int64(h.ContentLength()) > limit {
-		return fasthttp.StatusRequestEntityTooLarge
-	}
-	return fasthttp.StatusContinue
 }
 
 // handleBroken answers what fasthttp could not parse.

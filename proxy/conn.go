@@ -15,6 +15,7 @@ const (
 	phaseIdle   uint32 = iota // the first byte of a request
 	phaseHead                 // the rest of its head
 	phaseBody                 // its body
+	phaseDrain                // what nobody wanted of its body
 	phaseTunnel               // whatever an upgraded connection carries
 )
 
@@ -42,6 +43,8 @@ type conn struct {
 	interrupted atomic.Bool
 	closed      atomic.Bool
 
+	in intake
+
 	// Of the goroutine that reads.
 	fresh     bool      // no request has come yet
 	headEnds  time.Time // deadline of the head that is being read
@@ -51,6 +54,7 @@ type conn struct {
 	writeUntil time.Time
 	reset      bool   // close with RST: the answer has no other sign of being cut
 	failed     bool   // a write failed
+	answered   bool   // a byte of the answer was written
 	hold       bool   // keep the next write until the one after it
 	held       []byte // what is kept
 	vector     [4][]byte
@@ -69,16 +73,20 @@ func newConn(nc net.Conn, l *listener) *conn {
 	return &conn{Conn: nc, listener: l, fresh: true}
 }
 
-// Read reads with the deadline that belongs to the phase.
+// Read reads heads for fasthttp with the deadline that belongs to the phase, and
+// whatever comes over a tunnel.
 func (c *conn) Read(p []byte) (int, error) {
 	phase := c.phase.Load()
-	if phase == phaseTunnel {
+	switch phase {
+	case phaseTunnel:
+		if n := c.in.take(p); n > 0 {
+			return n, nil
+		}
 		return c.Conn.Read(p)
+	case phaseBody, phaseDrain:
+		return 0, errUnread
 	}
-	if err := c.armRead(phase); err != nil {
-		return 0, err
-	}
-	n, err := c.Conn.Read(p)
+	n, err := c.readHead(p, phase)
 	if n > 0 && phase == phaseIdle {
 		c.fresh = false
 		c.headEnds = time.Now().Add(c.listener.headerTimeout)
@@ -93,7 +101,7 @@ func (c *conn) Read(p []byte) (int, error) {
 func (c *conn) armRead(phase uint32) error {
 	until := c.readUntil
 	switch {
-	case phase == phaseHead:
+	case phase == phaseHead, phase == phaseDrain:
 		until = c.headEnds
 	case phase == phaseBody:
 		until = extend(until, c.listener.idleTimeout)
@@ -151,8 +159,11 @@ func (c *conn) idle() {
 	c.mu.Lock()
 	_ = c.flush() // an error shows at the next read
 	c.settle()
+	c.answered = false
 	c.mu.Unlock()
-	c.phase.Store(phaseIdle)
+	if c.in.body.drain() { // else the next read says so
+		c.phase.Store(phaseIdle)
+	}
 }
 
 // interrupt makes a read of the request body return, now and later.
@@ -180,6 +191,7 @@ func (c *conn) cut() {
 func (c *conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.answered = true
 	if c.hold {
 		c.hold = false
 		c.held = append(c.held[:0], p...)
@@ -336,7 +348,7 @@ func (c *conn) Close() error {
 		switch {
 		case reset:
 			_ = tcp.SetLinger(0)
-		case !failed && (phase == phaseHead || phase == phaseBody):
+		case !failed && (phase == phaseHead || phase == phaseBody || phase == phaseDrain):
 			linger(tcp)
 		}
 	}

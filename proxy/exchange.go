@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"runtime/debug"
@@ -28,7 +29,8 @@ type exchange struct {
 
 	// accept
 	fields    []field
-	id        string // of the request
+	id        string     // of the request
+	peer      netip.Addr // the other end of the connection
 	clientIP  netip.Addr
 	scheme    string
 	host      string // as the client asked, with port
@@ -132,6 +134,9 @@ func (x *exchange) end() {
 		x.server.stats.Panics.Add(1)
 		x.server.log.Error("request panicked", "request_id", x.id, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 		x.fail(fasthttp.StatusInternalServerError, "internal error")
+		x.ctx.SetConnectionClose()
+	}
+	if x.conn != nil && !x.conn.in.body.willDrain() {
 		x.ctx.SetConnectionClose()
 	}
 	if !x.tunnelled {
@@ -282,7 +287,7 @@ type lookup struct {
 
 // requestBody is the client's body on its way to the origin.
 type requestBody struct {
-	stream interface{ Read(p []byte) (int, error) }
+	stream io.Reader
 	left   int64 // -1: no limit
 	over   bool
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"errors"
+	"io"
 
 	"github.com/valyala/fasthttp"
 
@@ -51,7 +52,7 @@ func (x *exchange) hasBody() bool {
 // prepare makes the request that the origin gets.
 func (x *exchange) prepare() {
 	o := upstream.PrepareOptions{
-		ClientIP:       x.address(),
+		Peer:           x.peerAddress(),
 		Scheme:         x.scheme,
 		Host:           x.host,
 		TrustForwarded: x.trusted,
@@ -80,27 +81,26 @@ func (x *exchange) requestIDHeader() [][2]string {
 	return [][2]string{{"X-Request-Id", x.id}}
 }
 
-func (x *exchange) address() string {
-	if !x.clientIP.IsValid() {
+func (x *exchange) peerAddress() string {
+	if !x.peer.IsValid() {
 		return ""
 	}
-	return x.clientIP.String()
+	return x.peer.String()
 }
 
 // ask sends the request and takes the head of the answer.
 func (x *exchange) ask() bool {
-	resp := &x.ctx.Response
 	var o upstream.Options
-	body := x.requestBody()
-	if body != nil && x.conn != nil {
-		o.Interrupt = x.conn.interrupt
+	var body io.Reader // nil for none
+	if b := x.requestBody(); b != nil {
+		body = b
 	}
-	var err error
-	if body != nil {
-		err = x.route.upstream.Do(x.out, resp, body, o)
-	} else {
-		err = x.route.upstream.Do(x.out, resp, nil, o)
+	if x.conn != nil {
+		o.Interrupt, o.Trailers = x.conn.interrupt, x.conn.in.body.trailers
+		o.Expect = x.conn.in.body.expects.Load()
+		o.Gone = x.conn.gone
 	}
+	err := x.route.upstream.Do(x.out, &x.ctx.Response, body, o)
 	if err != nil {
 		x.failUpstream(err)
 		return false
@@ -118,10 +118,13 @@ func (x *exchange) delivered() {
 }
 
 func (x *exchange) requestBody() *requestBody {
-	if x.ctx.Request.Header.ContentLength() == 0 {
+	if !x.hasBody() {
 		return nil
 	}
 	stream := x.ctx.RequestBodyStream()
+	if x.conn != nil {
+		stream = &x.conn.in.body
+	}
 	if stream == nil {
 		return nil
 	}

@@ -152,12 +152,6 @@ func isTimeoutError(err error) bool {
 	return ok && e.Timeout()
 }
 
-// lenient are vectors that pass with one clean framing, though they should not.
-var lenient = map[string]string{
-	"SMUG-CHUNK-EXT-INVALID-TOKEN": "fasthttp skips chunk extensions; the origin gets chunks of our own",
-	"SMUG-CHUNK-SIZE-TRAILING-OWS": "likewise",
-}
-
 // refusable are vectors that their authors call compliant and that are refused
 // with good reason.
 var refusable = map[string]string{
@@ -198,7 +192,6 @@ func TestFramingVectors(t *testing.T) {
 				t.Errorf("%s %s: answers %v", file, v.ID, statuses)
 			}
 			switch {
-			case lenient[v.ID] != "":
 			case v.Tier == "Severe", v.Level == "Must" && (v.Expect == "400" || v.Expect == "400 or close"):
 				if !closed || len(statuses) > 0 && statuses[0][0] != '4' && statuses[0][0] != '5' {
 					t.Errorf("%s %s (%s%s): answers %v, closed %v: %s%s %q", file, v.ID, v.Tier, v.Level, statuses, closed, v.Note, v.Desc, v.Raw[:min(len(v.Raw), 200)])

@@ -15,7 +15,7 @@ func checkWire(t *testing.T, wire string) {
 	if h.Read(bufio.NewReader(strings.NewReader(wire))) != nil {
 		return
 	}
-	fields, err := checkHead(nil, &h)
+	fields, _, err := checkHead(nil, &h)
 	if err != nil {
 		return
 	}

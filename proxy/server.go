@@ -116,7 +116,6 @@ func (s *Server) newHTTP() *fasthttp.Server {
 		Handler:        s.handle,
 		ErrorHandler:   s.handleBroken,
 		HeaderReceived: s.headerReceived,
-		ExpectHandler:  s.expect,
 		ConnState: func(nc net.Conn, state fasthttp.ConnState) {
 			if c, ok := nc.(*conn); ok && state == fasthttp.StateIdle {
 				c.idle()
@@ -137,8 +136,14 @@ func (s *Server) newHTTP() *fasthttp.Server {
 }
 
 // headerReceived tells the connection that the head is in: what is read from now
-// on is the body, which has a limit per read. The value itself is not used.
-func (s *Server) headerReceived(*fasthttp.RequestHeader) fasthttp.RequestConfig {
+// on is the body, which has a limit per read. The value itself is not used. Bodies
+// are read by the connection, so fasthttp is to see none; accept says again how the
+// request is framed, which stands in the raw headers.
+func (s *Server) headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	if h.ContentLength() > 0 || h.ContentLength() == -1 {
+		h.SetContentLength(0)
+	}
+	h.Del(fasthttp.HeaderExpect)
 	return fasthttp.RequestConfig{ReadTimeout: s.cfg.IdleTimeout}
 }
 
