@@ -31,10 +31,11 @@ func (x *exchange) accept() bool {
 		x.ctx.Request.Header.SetContentLength(int(frame.length))
 		x.conn.begin(frame.length, frame.expects)
 	}
-	x.whoAsks()
-	uri := x.ctx.Request.URI()
-	x.page.Path = string(uri.Path())
-	x.page.Query = string(uri.QueryString())
+	authority, path, query := splitTarget(x.ctx.Request.Header.RequestURI())
+	x.whoAsks(authority)
+	x.rawPath = path
+	x.page.Path = readPath(x.ctx.Request.URI(), path)
+	x.page.Query = string(query)
 	if limit := int64(x.server.cfg.MaxBody); limit > 0 && int64(x.ctx.Request.Header.ContentLength()) > limit {
 		x.fail(fasthttp.StatusRequestEntityTooLarge, errBodyTooLarge.Error())
 		x.ctx.SetConnectionClose()
@@ -77,7 +78,7 @@ func (x *exchange) identifyRequest() {
 
 // whoAsks finds the client's address, scheme and host. What the request says of
 // them counts only if the peer is trusted.
-func (x *exchange) whoAsks() {
+func (x *exchange) whoAsks(authority []byte) {
 	peer := netip.Addr{}
 	if addr, ok := x.ctx.RemoteAddr().(interface{ AddrPort() netip.AddrPort }); ok {
 		peer = addr.AddrPort().Addr().Unmap()
@@ -88,9 +89,9 @@ func (x *exchange) whoAsks() {
 	if x.ctx.IsTLS() {
 		x.scheme = "https"
 	}
-	host := string(x.ctx.Request.Host())
+	host := string(x.header(fasthttp.HeaderHost))
 	if host == "" {
-		host = string(x.ctx.Host())
+		host = string(authority) // of HTTP/1.0; else they agree
 	}
 	if x.trusted {
 		x.believe(&host)
@@ -161,9 +162,13 @@ func (s *Server) handleBroken(ctx *fasthttp.RequestCtx, err error) {
 	}
 	s.stats.BadRequests.Add(1)
 	s.stats.answered(status)
+	id := s.newID()
+	s.log.Debug("request not understood", "request_id", id, "status", status)
 	ctx.Response.Reset()
 	ctx.Response.Header.SetNoDefaultContentType(true)
+	ctx.Response.Header.Set("X-Request-Id", id)
+	ctx.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
 	ctx.SetStatusCode(status)
 	ctx.SetContentType("text/plain; charset=utf-8")
-	ctx.SetBodyString(fasthttp.StatusMessage(status) + "\n")
+	ctx.SetBodyString(fasthttp.StatusMessage(status) + "\nRequest " + id + "\n")
 }

@@ -34,6 +34,7 @@ type exchange struct {
 	clientIP  netip.Addr
 	scheme    string
 	host      string // as the client asked, with port
+	rawPath   []byte // as it came
 	trusted   bool   // the peer may speak for others
 	tunnelled bool
 

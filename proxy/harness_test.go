@@ -353,6 +353,25 @@ func (n *node) raw(request string) string {
 	return string(answer)
 }
 
+// dialNode opens a connection that lives no longer than the test.
+func dialNode(t testing.TB, n *node) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", n.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	return c
+}
+
+// readAll reads until the other side closes.
+func readAll(c net.Conn) string {
+	defer c.Close()
+	answer, _ := io.ReadAll(c)
+	return string(answer)
+}
+
 // eventually waits for a condition.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
