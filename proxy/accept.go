@@ -27,10 +27,7 @@ func (x *exchange) accept() bool {
 		x.ctx.SetConnectionClose()
 		return false
 	}
-	if x.conn != nil {
-		x.ctx.Request.Header.SetContentLength(int(frame.length))
-		x.conn.begin(frame.length, frame.expects)
-	}
+	x.down.begin(&x.ctx.Request.Header, frame)
 	authority, path, query := splitTarget(x.ctx.Request.Header.RequestURI())
 	x.whoAsks(authority)
 	x.rawPath = path
@@ -86,7 +83,7 @@ func (x *exchange) whoAsks(authority []byte) {
 	x.clientIP, x.peer = peer, peer
 	x.trusted = x.server.trusts(peer)
 	x.scheme = "http"
-	if x.ctx.IsTLS() {
+	if x.down.secure() {
 		x.scheme = "https"
 	}
 	host := string(x.header(fasthttp.HeaderHost))

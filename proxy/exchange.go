@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/netip"
 	"runtime/debug"
@@ -24,7 +23,7 @@ type exchange struct {
 	server *Server
 	site   *Site
 	ctx    *fasthttp.RequestCtx
-	conn   *conn // nil when the request did not come over one of ours
+	down   downstream
 	began  time.Time
 
 	// accept
@@ -70,7 +69,9 @@ type exchange struct {
 	status      int
 	cacheStatus string
 
-	headerFunc func(name string) []byte // x.header, bound once
+	// Bound once: x.header and x.inform.
+	headerFunc func(name string) []byte
+	informFunc func(status int, header *fasthttp.ResponseHeader)
 	scratch    []byte
 }
 
@@ -124,7 +125,7 @@ func (s *Server) begin(ctx *fasthttp.RequestCtx) *exchange {
 	s.stats.InFlight.Add(1)
 	x := s.exchanges.Get().(*exchange)
 	x.site, x.ctx, x.began = site, ctx, s.now()
-	x.conn, _ = ctx.Conn().(*conn)
+	x.down = ctx.Conn().(downstream)
 	return x
 }
 
@@ -137,7 +138,7 @@ func (x *exchange) end() {
 		x.fail(fasthttp.StatusInternalServerError, "internal error")
 		x.ctx.SetConnectionClose()
 	}
-	if x.conn != nil && !x.conn.in.body.willDrain() {
+	if !x.down.reusable() {
 		x.ctx.SetConnectionClose()
 	}
 	if !x.tunnelled {
@@ -159,7 +160,7 @@ func (x *exchange) reset() {
 	clear(x.attributes)
 	clear(x.assignments)
 	*x = exchange{
-		server: x.server, headerFunc: x.headerFunc, out: x.out, scratch: x.scratch[:0], key: x.key[:0],
+		server: x.server, headerFunc: x.headerFunc, informFunc: x.informFunc, out: x.out, scratch: x.scratch[:0], key: x.key[:0],
 		fields: x.fields[:0], attributes: x.attributes[:0], assignments: x.assignments[:0],
 	}
 }
@@ -288,7 +289,7 @@ type lookup struct {
 
 // requestBody is the client's body on its way to the origin.
 type requestBody struct {
-	stream io.Reader
+	stream content
 	left   int64 // -1: no limit
 	over   bool
 }

@@ -56,6 +56,7 @@ func (x *exchange) prepare() {
 		Scheme:         x.scheme,
 		Host:           x.host,
 		TrustForwarded: x.trusted,
+		Via:            x.down.via(),
 		StripCookies:   x.site.cookieNames,
 		AddHeaders:     x.requestIDHeader(),
 	}
@@ -90,15 +91,11 @@ func (x *exchange) peerAddress() string {
 
 // ask sends the request and takes the head of the answer.
 func (x *exchange) ask() bool {
-	var o upstream.Options
+	o := upstream.Options{Informational: x.informFunc, Gone: x.down.gone}
 	var body io.Reader // nil for none
 	if b := x.requestBody(); b != nil {
 		body = b
-	}
-	if x.conn != nil {
-		o.Interrupt, o.Trailers = x.conn.interrupt, x.conn.in.body.trailers
-		o.Expect = x.conn.in.body.expects.Load()
-		o.Gone = x.conn.gone
+		o.Interrupt, o.Trailers, o.Expect = x.down.interrupt, b.stream.trailers, b.stream.awaited()
 	}
 	err := x.route.upstream.Do(x.out, &x.ctx.Response, body, o)
 	if err != nil {
@@ -107,6 +104,15 @@ func (x *exchange) ask() bool {
 	}
 	x.delivered()
 	return true
+}
+
+// inform relays a 1xx answer, save to HTTP/1.0 clients, who know none. Cookies are
+// left to the final answer.
+func (x *exchange) inform(status int, header *fasthttp.ResponseHeader) {
+	if x.ctx.Request.Header.IsHTTP11() {
+		header.DelAllCookies()
+		x.down.inform(status, header)
+	}
 }
 
 // delivered maps the answer to what the client knows the site by. The origin
@@ -121,14 +127,7 @@ func (x *exchange) requestBody() *requestBody {
 	if !x.hasBody() {
 		return nil
 	}
-	stream := x.ctx.RequestBodyStream()
-	if x.conn != nil {
-		stream = &x.conn.in.body
-	}
-	if stream == nil {
-		return nil
-	}
-	body := &requestBody{stream: stream, left: -1}
+	body := &requestBody{stream: x.down.body(), left: -1}
 	if limit := int64(x.server.cfg.MaxBody); limit > 0 {
 		body.left = limit
 	}

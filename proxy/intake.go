@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"github.com/sedge-proxy/sedge/proxy/upstream"
 )
 
@@ -23,9 +25,7 @@ const (
 )
 
 var (
-	errUnread  = errors.New("the body of the request before was not read to its end")
-	errExpects = errors.New("the client was not told to send its body")
-
+	errUnread    = errors.New("the body of the request before was not read to its end")
 	continueLine = []byte("HTTP/1.1 100 Continue\r\n\r\n")
 )
 
@@ -119,13 +119,22 @@ func (c *conn) readHead(p []byte, phase uint32) (int, error) {
 	return end, err
 }
 
-// begin tells how the body of the request is framed that fasthttp has parsed the
-// head of: by its length, or, for -1, in chunks.
-func (c *conn) begin(length int64, expects bool) {
+// begin gives the request the framing that fasthttp was not shown.
+func (c *conn) begin(h *fasthttp.RequestHeader, frame framing) {
+	h.SetContentLength(int(frame.length))
 	b := &c.in.body
-	*b = clientBody{conn: c, source: socketReader{c}, chunked: length < 0, ended: length == 0}
-	b.left.Store(max(0, length))
-	b.expects.Store(expects && length != 0)
+	*b = clientBody{conn: c, source: socketReader{c}, chunked: frame.length < 0, ended: frame.length == 0}
+	b.left.Store(max(0, frame.length))
+	b.expects.Store(frame.expects && frame.length != 0)
+}
+
+func (c *conn) body() content { return &c.in.body }
+
+// reusable reports whether what is left of the body is little enough to be drained.
+// Of chunks only the end will tell.
+func (c *conn) reusable() bool {
+	b := &c.in.body
+	return !b.expects.Load() && b.left.Load() <= drainBytes
 }
 
 // clientBody is the body of a request. Its end is io.EOF only where the client's
@@ -218,11 +227,8 @@ func (b *clientBody) release() {
 // trailers returns what followed the body, once it has ended.
 func (b *clientBody) trailers() []upstream.Trailer { return b.chunks.Trailers() }
 
-// willDrain reports whether what is left of the body is little enough to be read so
-// that the connection can be used again. Of chunks only the end will tell.
-func (b *clientBody) willDrain() bool {
-	return !b.expects.Load() && b.left.Load() <= drainBytes
-}
+// awaited reports whether the client waits to be told to send.
+func (b *clientBody) awaited() bool { return b.expects.Load() }
 
 // drain reads what nobody wanted, and reports whether the body came to its end.
 func (b *clientBody) drain() bool {
@@ -230,7 +236,7 @@ func (b *clientBody) drain() bool {
 	if b.conn == nil || b.ended {
 		return true
 	}
-	if b.err != nil || !b.willDrain() {
+	if b.err != nil || !b.conn.reusable() {
 		return false
 	}
 	b.conn.headEnds = time.Now().Add(drainTime)

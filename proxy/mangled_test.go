@@ -266,6 +266,7 @@ func mutate(r *rand.Rand, wire []byte) []byte {
 // checkBytes sends whatever bytes and compares the origin's view with that of a
 // strict parser.
 func checkBytes(t *testing.T, n *node, record *recorder, wire string) {
+	n.t = t // a fuzz target may not use the test around it
 	n.raw(wire)
 	eventually(t, "nothing is in flight", func() bool { return n.server.Stats().InFlight.Load() == 0 })
 	heads, dirty, complete := record.take()
