@@ -101,13 +101,15 @@ func (u *Upstream) serverStatus(m *member) ServerStatus {
 	return s
 }
 
-// Available reports whether any server is up, so that the upstream can be counted
-// on. Requests are tried all the same.
+// Available reports whether some server is up and asked.
 func (s *Status) Available() bool {
 	for i := range s.Servers {
-		if state := s.Servers[i].State; state == Up || state == SlowStart {
+		if s.Servers[i].Available() {
 			return !s.BreakerOpen
 		}
 	}
 	return false
 }
+
+// Available reports whether the server gets requests while it is not alone.
+func (s *ServerStatus) Available() bool { return s.State == Up || s.State == SlowStart }
