@@ -209,7 +209,7 @@ func start(t testing.TB, origin string, o setup) *node {
 		o.now = time.Now
 	}
 	o.up.Name, o.up.URL = "origin", "http://"+origin
-	up, err := upstream.New(o.up, o.now)
+	up, err := upstream.New(o.up, upstream.Deps{Now: o.now})
 	if err != nil {
 		t.Fatal(err)
 	}

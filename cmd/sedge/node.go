@@ -77,7 +77,7 @@ func openNode(ctx context.Context, cfg *config.Config, logger *slog.Logger) (_ *
 			}
 		}
 	}()
-	n.upstreams = newUpstreamPool(n.now)
+	n.upstreams = newUpstreamPool(n.now, logger)
 	if err := n.openState(ctx, cfg); err != nil {
 		return nil, err
 	}
