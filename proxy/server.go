@@ -43,6 +43,7 @@ type Server struct {
 	trusted   []netip.Prefix
 	http      *fasthttp.Server
 	stats     Stats
+	overload  *overload
 	variants  *cache.Variants
 	programs  *cache.Recent[decision.Digest, *program]
 	bodies    *cache.Bodies[*seenPage] // pages seen before, by the origin's bytes; nil for those that cannot be compiled
@@ -96,6 +97,10 @@ func New(o Options) (*Server, error) {
 		variants: cache.NewVariants(o.Cache),
 		programs: cache.NewRecent[decision.Digest, *program](maxPrograms),
 		bodies:   bodies, wholeTime: wholeTime,
+	}
+	s.overload = newOverload(&s.cfg, &s.stats.InFlight)
+	if err := s.overload.start(); err != nil {
+		return nil, fmt.Errorf("make server: %w", err)
 	}
 	s.exchanges.New = func() any {
 		x := &exchange{server: s, out: new(fasthttp.Request)}
@@ -216,6 +221,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		l.closeAll()
 	}
 	s.SetSite(nil)
+	s.overload.stop()
 	s.bodies.Close()
 	if err != nil {
 		return fmt.Errorf("shut down: %w", err)
