@@ -79,7 +79,7 @@ func (x *exchange) whoAsks() {
 	x.clientIP = peer
 	x.trusted = x.server.trusts(peer)
 	x.scheme = "http"
-	if x.ctx.IsTLS() {
+	if x.down.secure() {
 		x.scheme = "https"
 	}
 	host := string(x.ctx.Request.Host())

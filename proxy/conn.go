@@ -3,11 +3,14 @@ package proxy
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
 // What a client's connection is being read for.
@@ -44,6 +47,7 @@ type conn struct {
 
 	// Of the goroutine that reads.
 	fresh     bool      // no request has come yet
+	queued    bool      // the request was there before the last answer had left
 	headEnds  time.Time // deadline of the head that is being read
 	readUntil time.Time // deadline that is set
 
@@ -81,7 +85,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 && phase == phaseIdle {
 		c.fresh = false
-		c.headEnds = time.Now().Add(c.listener.headerTimeout)
+		c.headEnds = time.Now().Add(c.listener.server.cfg.HeaderTimeout)
 		c.phase.Store(phaseHead)
 	}
 	if err == io.EOF && phase != phaseIdle {
@@ -96,11 +100,11 @@ func (c *conn) armRead(phase uint32) error {
 	case phase == phaseHead:
 		until = c.headEnds
 	case phase == phaseBody:
-		until = extend(until, c.listener.idleTimeout)
+		until = extend(until, c.listener.server.cfg.IdleTimeout)
 	case c.fresh:
-		until = extend(until, c.listener.headerTimeout)
+		until = extend(until, c.listener.server.cfg.HeaderTimeout)
 	default:
-		until = extend(until, c.listener.keepAlive)
+		until = extend(until, c.listener.server.cfg.KeepAlive)
 	}
 	if !until.Equal(c.readUntil) {
 		c.readUntil = until
@@ -132,7 +136,7 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 		return c.Conn.SetReadDeadline(t)
 	}
 	if !t.IsZero() {
-		c.phase.Store(phaseBody)
+		c.queued = c.phase.Swap(phaseBody) == phaseIdle
 	}
 	return nil
 }
@@ -169,6 +173,67 @@ func (c *conn) join() {
 	c.mu.Unlock()
 }
 
+func (c *conn) secure() bool { return false }
+
+func (c *conn) via() string { return "1.1 sedge" }
+
+// inform sends a 1xx answer. Behind an answer that fasthttp still holds back, since
+// the next request was there already, it would come too early: it is left out.
+func (c *conn) inform(status int, header *fasthttp.ResponseHeader) {
+	if c.queued {
+		return
+	}
+	head := fmt.Appendf(nil, "HTTP/1.1 %d %s\r\n", status, fasthttp.StatusMessage(status))
+	for name, value := range header.All() {
+		head = append(append(append(append(head, name...), ": "...), value...), crlf...)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_ = c.send(append(head, crlf...)) // an error shows at the final answer
+}
+
+// carry lets fasthttp send the body with the answer's head.
+func (c *conn) carry(ctx *fasthttp.RequestCtx, body flow, length int) {
+	if length < 0 && !ctx.Request.Header.IsHTTP11() {
+		c.carryToEnd(ctx, body)
+		return
+	}
+	ctx.Response.SetBodyStream(body, length)
+	// The head must have left fasthttp's buffer when the body begins. A body that
+	// may begin late does not keep it waiting.
+	ctx.Response.ImmediateHeaderFlush = true
+	if _, isPage := body.(*pageBody); isPage || length >= 0 {
+		c.join()
+	}
+}
+
+// carryToEnd sends a body of unknown length to an HTTP/1.0 client, who knows no
+// chunks: the end of the connection is the end of the body, and a reset the sign
+// that it broke.
+func (c *conn) carryToEnd(ctx *fasthttp.RequestCtx, body flow) {
+	resp := &ctx.Response
+	resp.ResetBody()
+	resp.Header.Del(fasthttp.HeaderTransferEncoding)
+	resp.Header.Del(fasthttp.HeaderContentLength)
+	resp.Header.SetConnectionClose()
+	head := append([]byte(nil), resp.Header.Header()...)
+	server := c.listener.server
+	body.attach(flowTarget{server: server, down: c})
+	ctx.HijackSetNoResponse(true)
+	ctx.Hijack(func(net.Conn) {
+		defer server.recoverStream()
+		c.phase.Store(phaseBody) // it is no tunnel
+		_, err := c.Write(head)
+		if err == nil {
+			_, err = body.WriteTo(nil)
+		}
+		if err != nil {
+			c.cut()
+		}
+		_ = body.CloseWithError(err)
+	})
+}
+
 // cut makes the connection close with a reset.
 func (c *conn) cut() {
 	c.mu.Lock()
@@ -191,8 +256,12 @@ func (c *conn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// writeChunk sends data as one chunk of a chunked body.
-func (c *conn) writeChunk(data []byte) error {
+// write sends data as a part of a body: as one chunk, or as it is.
+func (c *conn) write(data []byte, chunked bool) error {
+	if !chunked {
+		_, err := c.Write(data)
+		return err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var line [18]byte
@@ -237,7 +306,7 @@ func (c *conn) send(parts ...[]byte) error {
 		}
 		first := c.vector[0]
 		c.buffers = c.vector[:n]
-		c.listener.stats.Writes.Add(1) // before: whoever has the answer finds it counted
+		c.listener.server.stats.Writes.Add(1) // before: whoever has the answer finds it counted
 		written, err := c.buffers.WriteTo(c.Conn)
 		return c.account(first, written, err)
 	}
@@ -268,7 +337,7 @@ func (c *conn) writePieces(p []byte) (int64, error) {
 		if err := c.armWrite(); err != nil {
 			return written, err
 		}
-		c.listener.stats.Writes.Add(1)
+		c.listener.server.stats.Writes.Add(1)
 		n, err := c.Conn.Write(p[:min(len(p), writePiece)])
 		written += int64(n)
 		if err != nil {
@@ -283,7 +352,7 @@ func (c *conn) armWrite() error {
 	if c.phase.Load() == phaseTunnel {
 		return nil
 	}
-	until := extend(c.writeUntil, c.listener.idleTimeout)
+	until := extend(c.writeUntil, c.listener.server.cfg.IdleTimeout)
 	if until.Equal(c.writeUntil) {
 		return nil
 	}
@@ -293,7 +362,7 @@ func (c *conn) armWrite() error {
 
 // account notes what the kernel has taken, and tells a delivery that waits for it.
 func (c *conn) account(first []byte, written int64, err error) error {
-	c.listener.stats.BytesOut.Add(uint64(written))
+	c.listener.server.stats.BytesOut.Add(uint64(written))
 	if err != nil {
 		c.failed = true
 	}

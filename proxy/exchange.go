@@ -23,7 +23,7 @@ type exchange struct {
 	server *Server
 	site   *Site
 	ctx    *fasthttp.RequestCtx
-	conn   *conn // nil when the request did not come over one of ours
+	down   downstream
 	began  time.Time
 
 	// accept
@@ -67,7 +67,9 @@ type exchange struct {
 	status      int
 	cacheStatus string
 
-	headerFunc func(name string) []byte // x.header, bound once
+	// Bound once: x.header and x.inform.
+	headerFunc func(name string) []byte
+	informFunc func(status int, header *fasthttp.ResponseHeader)
 	scratch    []byte
 }
 
@@ -125,7 +127,7 @@ func (s *Server) begin(ctx *fasthttp.RequestCtx) *exchange {
 	s.stats.InFlight.Add(1)
 	x := s.exchanges.Get().(*exchange)
 	x.site, x.ctx, x.began = site, ctx, s.now()
-	x.conn, _ = ctx.Conn().(*conn)
+	x.down = ctx.Conn().(downstream)
 	return x
 }
 
@@ -157,7 +159,7 @@ func (x *exchange) reset() {
 	clear(x.attributes)
 	clear(x.assignments)
 	*x = exchange{
-		server: x.server, headerFunc: x.headerFunc, out: x.out, scratch: x.scratch[:0], key: x.key[:0],
+		server: x.server, headerFunc: x.headerFunc, informFunc: x.informFunc, out: x.out, scratch: x.scratch[:0], key: x.key[:0],
 		fields: x.fields[:0], attributes: x.attributes[:0], assignments: x.assignments[:0],
 	}
 }

@@ -55,6 +55,7 @@ func (x *exchange) prepare() {
 		Scheme:         x.scheme,
 		Host:           x.host,
 		TrustForwarded: x.trusted,
+		Via:            x.down.via(),
 		StripCookies:   x.site.cookieNames,
 		AddHeaders:     x.requestIDHeader(),
 	}
@@ -90,13 +91,11 @@ func (x *exchange) address() string {
 // ask sends the request and takes the head of the answer.
 func (x *exchange) ask() bool {
 	resp := &x.ctx.Response
-	var o upstream.Options
+	o := upstream.Options{Informational: x.informFunc}
 	body := x.requestBody()
-	if body != nil && x.conn != nil {
-		o.Interrupt = x.conn.interrupt
-	}
 	var err error
 	if body != nil {
+		o.Interrupt = x.down.interrupt
 		err = x.route.upstream.Do(x.out, resp, body, o)
 	} else {
 		err = x.route.upstream.Do(x.out, resp, nil, o)
@@ -107,6 +106,15 @@ func (x *exchange) ask() bool {
 	}
 	x.delivered()
 	return true
+}
+
+// inform relays a 1xx answer, save to HTTP/1.0 clients, who know none. Cookies are
+// left to the final answer.
+func (x *exchange) inform(status int, header *fasthttp.ResponseHeader) {
+	if x.ctx.Request.Header.IsHTTP11() {
+		header.DelAllCookies()
+		x.down.inform(status, header)
+	}
 }
 
 // delivered maps the answer to what the client knows the site by. The origin

@@ -11,24 +11,15 @@ import (
 // answers those beyond the limit.
 type listener struct {
 	net.Listener
-	headerTimeout time.Duration
-	idleTimeout   time.Duration
-	keepAlive     time.Duration
-	perIP         int
-	stats         *Stats
+	server *Server
 
 	mu    sync.Mutex
 	conns map[*conn]struct{}
 	ips   map[netip.Addr]int
 }
 
-func newListener(ln net.Listener, cfg *Config, stats *Stats) *listener {
-	return &listener{
-		Listener:      ln,
-		headerTimeout: cfg.HeaderTimeout, idleTimeout: cfg.IdleTimeout, keepAlive: cfg.KeepAlive,
-		perIP: cfg.MaxConnectionsPerIP, stats: stats,
-		conns: make(map[*conn]struct{}), ips: make(map[netip.Addr]int),
-	}
+func newListener(ln net.Listener, s *Server) *listener {
+	return &listener{Listener: ln, server: s, conns: make(map[*conn]struct{}), ips: make(map[netip.Addr]int)}
 }
 
 // tooMany is the whole answer to a connection beyond the limit of its address.
@@ -45,7 +36,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if l.admit(c) {
 			return c, nil
 		}
-		l.stats.Refused.Add(1)
+		l.server.stats.Refused.Add(1)
 		// The socket's empty buffer takes these few bytes at once.
 		_ = nc.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
 		_, _ = nc.Write([]byte(tooMany))
@@ -56,15 +47,15 @@ func (l *listener) Accept() (net.Conn, error) {
 func (l *listener) admit(c *conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.perIP > 0 {
+	if l.server.cfg.MaxConnectionsPerIP > 0 {
 		ip := addrOf(c.Conn)
-		if l.ips[ip] >= l.perIP {
+		if l.ips[ip] >= l.server.cfg.MaxConnectionsPerIP {
 			return false
 		}
 		l.ips[ip]++
 	}
 	l.conns[c] = struct{}{}
-	l.stats.Connections.Add(1)
+	l.server.stats.Connections.Add(1)
 	return true
 }
 
@@ -76,8 +67,8 @@ func (l *listener) gone(c *conn) {
 		return
 	}
 	delete(l.conns, c)
-	l.stats.Connections.Add(-1)
-	if l.perIP > 0 {
+	l.server.stats.Connections.Add(-1)
+	if l.server.cfg.MaxConnectionsPerIP > 0 {
 		ip := addrOf(c.Conn)
 		if l.ips[ip]--; l.ips[ip] <= 0 {
 			delete(l.ips, ip)

@@ -104,7 +104,7 @@ func New(o Options) (*Server, error) {
 	}
 	s.exchanges.New = func() any {
 		x := &exchange{server: s, out: new(fasthttp.Request)}
-		x.headerFunc = x.header
+		x.headerFunc, x.informFunc = x.header, x.inform
 		return x
 	}
 	s.ids.New = func() any { return new([16]byte) }
@@ -191,7 +191,7 @@ func (s *Server) Listen() (net.Listener, error) {
 
 // Serve answers the connections of ln until Shutdown; then it returns nil.
 func (s *Server) Serve(ln net.Listener) error {
-	l := newListener(ln, &s.cfg, &s.stats)
+	l := newListener(ln, s)
 	s.mu.Lock()
 	if s.draining {
 		s.mu.Unlock()

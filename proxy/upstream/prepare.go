@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bytes"
+	"cmp"
 	"strconv"
 
 	"github.com/valyala/fasthttp"
@@ -16,6 +17,8 @@ type PrepareOptions struct {
 	// Host is the host that the client asked for. The origin gets it unless the
 	// upstream's settings name another.
 	Host string
+	// Via is what the Via header says of this hop; "" is "1.1 sedge".
+	Via string
 	// TrustForwarded keeps what the peer said in X-Forwarded-* and Forwarded and
 	// adds to it; otherwise it is thrown away.
 	TrustForwarded bool
@@ -306,7 +309,7 @@ func (c *copier) forwarded() {
 	if !c.host && c.p.Host != "" {
 		c.out.Add(fasthttp.HeaderXForwardedHost, c.p.Host)
 	}
-	c.out.Add(fasthttp.HeaderVia, via)
+	c.out.Add(fasthttp.HeaderVia, cmp.Or(c.p.Via, via))
 }
 
 // stripCookies returns the Cookie header without the named cookies; the bytes and
