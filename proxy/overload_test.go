@@ -153,3 +153,61 @@ func TestCanary(t *testing.T) {
 		t.Error("the limit is reached, and all is well")
 	}
 }
+
+// At the limit of connections one that only waits makes room; one whose request is
+// being answered never does.
+func TestConnectionsMakeRoom(t *testing.T) {
+	hold, arrived := make(chan struct{}), make(chan struct{}, 8)
+	o := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			arrived <- struct{}{}
+			<-hold
+		}
+		_, _ = io.WriteString(w, "ok")
+	})
+	n := start(t, o, setup{config: Config{MaxConnections: 2}})
+	dial := func(request string) net.Conn {
+		c, err := net.Dial("tcp", n.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		_, _ = io.WriteString(c, request)
+		return c
+	}
+	const get = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+	const slow = "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
+	busy := dial(slow)
+	<-arrived
+	idle := dial(get)
+	readAnswer(t, idle)
+	eventually(t, "it waits for its next request", func() bool {
+		l := n.server.listeners[0]
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for c := range l.conns {
+			if c.phase.Load() == phaseIdle {
+				return true
+			}
+		}
+		return false
+	})
+	second := dial(slow) // takes the place of the idle one
+	<-arrived
+	if b, err := io.ReadAll(idle); len(b) > 0 || err != nil && isTimeoutError(err) {
+		t.Errorf("the idle connection: %q, %v", b, err)
+	}
+	if answer, _ := io.ReadAll(dial(get)); !strings.HasPrefix(string(answer), "HTTP/1.1 503") {
+		t.Errorf("beyond the limit: %q", answer)
+	}
+	close(hold)
+	for _, c := range []net.Conn{busy, second} {
+		if answer := readAnswer(t, c); answer != "ok" {
+			t.Errorf("a busy connection: %q", answer)
+		}
+	}
+	if evicted := n.server.Stats().Evicted.Load(); evicted != 1 {
+		t.Errorf("%d made room", evicted)
+	}
+}

@@ -24,6 +24,10 @@ import (
 // maxPrograms bounds how many compiled plans are kept.
 const maxPrograms = 1024
 
+// closingConns is room for connections that are closed, but not yet ended: the
+// listener holds the limit.
+const closingConns = 1024
+
 // Options are what a server is made of.
 type Options struct {
 	Config Config
@@ -128,7 +132,7 @@ func (s *Server) newHTTP() *fasthttp.Server {
 			}
 		},
 		Logger:                        quietLogger{s.log},
-		Concurrency:                   s.cfg.MaxConnections,
+		Concurrency:                   s.cfg.MaxConnections + closingConns,
 		ReadBufferSize:                int(s.cfg.MaxHeader),
 		StreamRequestBody:             true,
 		DisablePreParseMultipartForm:  true,
