@@ -205,6 +205,9 @@ func start(t testing.TB, origin string, o setup) *node {
 	if o.config.PersonalizeBudget == 0 {
 		o.config.PersonalizeBudget = 10 * time.Second // the machine may be busy; tests of the budget set it
 	}
+	if o.config.MaxQueueDelay == 0 {
+		o.config.MaxQueueDelay = time.Minute // likewise; nothing is refused for it
+	}
 	if o.now == nil {
 		o.now = time.Now
 	}
