@@ -142,8 +142,8 @@ func siteFiles() map[string][]byte {
 
 // question is a request whose answer must be the same through Sedge.
 type question struct {
-	method, path, body string
-	header             []string
+	method, path string
+	header       []string
 }
 
 // nginxQuestions are what browsers, caches, download managers and scanners ask a
@@ -210,29 +210,24 @@ func nginxQuestions(t *testing.T, direct *client, files map[string][]byte) []que
 }
 
 func TestNginxSite(t *testing.T) {
-	base, files := startNginx(t)
-	for _, mode := range []struct {
-		name         string
-		personalized bool
-	}{{"plain route", false}, {"an experience elsewhere", true}} {
-		t.Run(mode.name, func(t *testing.T) {
-			config := func() map[string]any {
-				config := behind(base, mode.personalized)
+	overEach(t, func(t *testing.T, p protocol) {
+		base, files := startNginx(t)
+		for name, personalize := range map[string]bool{"plain route": false, "an experience elsewhere": true} {
+			t.Run(name, func(t *testing.T) {
+				config := behind(base, personalize)
 				config["experiences"] = []any{map[string]any{
 					"name": "hello", "pages": []string{"/elsewhere.html"},
 					"edits": []any{map[string]any{"select": "h1", "op": "set_inner", "text": "Changed"}},
 				}}
-				return config
-			}
-			overEach(t, config, func(t *testing.T, f *front) {
+				f := p.open(t, config)
 				direct, through := newClient(t, base), f.client(t)
-				if got := through.page("/elsewhere.html").body; strings.Contains(got, "Changed") != mode.personalized { // and a cookie
+				if got := through.page("/elsewhere.html").body; strings.Contains(got, "Changed") != personalize { // and a cookie
 					t.Errorf("elsewhere: %s", got)
 				}
 				asked := nginxQuestions(t, direct, files)
 				before := nginxConnections(t, direct)
 				for _, q := range asked {
-					want, got := direct.do(q.method, q.path, q.body, q.header...), through.do(q.method, q.path, q.body, q.header...)
+					want, got := direct.do(q.method, q.path, "", q.header...), through.do(q.method, q.path, "", q.header...)
 					for _, what := range differences(f, base, got, want) {
 						t.Errorf("%s %.80s %.120q: %s", q.method, q.path, q.header, what)
 					}
@@ -241,8 +236,8 @@ func TestNginxSite(t *testing.T) {
 					t.Errorf("%d connections for %d requests", opened, len(asked))
 				}
 			})
-		})
-	}
+		}
+	})
 }
 
 var boundary = regexp.MustCompile(`\b\d{20}\b`)
@@ -302,8 +297,9 @@ func nginxConnections(t *testing.T, direct *client) (n int) {
 
 // What is sent to the site arrives, and what nginx refuses stays refused.
 func TestNginxTakesUploads(t *testing.T) {
-	base, _ := startNginx(t)
-	overEach(t, func() map[string]any { return behind(base, false) }, func(t *testing.T, f *front) {
+	overEach(t, func(t *testing.T, p protocol) {
+		base, _ := startNginx(t)
+		f := p.open(t, behind(base, false))
 		direct, through := newClient(t, base), f.client(t)
 		small, large := strings.Repeat("small", 10_000), strings.Repeat("l", 65<<10)
 		for _, step := range []struct {

@@ -11,24 +11,24 @@ type front struct {
 	url string // base URL of the site
 }
 
-// protocols are the ways in which clients come. What real software shows behind
-// Sedge must be the same over each of them.
-var protocols = []struct {
+// protocol is a way in which clients come.
+type protocol struct {
 	name string
+	// open starts a node with a configuration.
 	open func(t *testing.T, config map[string]any) *front
-}{
-	{"HTTP/1.1", func(t *testing.T, config map[string]any) *front {
-		n := serveConfig(t, config)
-		return &front{node: n, url: n.site}
-	}},
 }
 
-// overEach runs a test over each protocol, with a node of its own. config makes
-// the node's configuration.
-func overEach(t *testing.T, config func() map[string]any, test func(t *testing.T, f *front)) {
+// overEach runs a test over each protocol. What real software shows behind Sedge
+// must be the same over all of them.
+func overEach(t *testing.T, test func(t *testing.T, p protocol)) {
 	t.Helper()
-	for _, p := range protocols {
-		t.Run(p.name, func(t *testing.T) { test(t, p.open(t, config())) })
+	for _, p := range []protocol{
+		{"HTTP/1.1", func(t *testing.T, config map[string]any) *front {
+			n := serveConfig(t, config)
+			return &front{node: n, url: n.site}
+		}},
+	} {
+		t.Run(p.name, func(t *testing.T) { test(t, p) })
 	}
 }
 
