@@ -166,8 +166,13 @@ func (t *tunnel) end() {
 	})
 }
 
-// carry runs the tunnel to its end.
-func (t *tunnel) carry(client net.Conn) {
+// carry runs the tunnel to its end. What the client has sent so far is read from
+// hijacked, whose Close does nothing; so it is the connection below that is closed.
+func (t *tunnel) carry(hijacked net.Conn) {
+	client := hijacked
+	if over, ok := hijacked.(interface{ UnsafeConn() net.Conn }); ok {
+		client = over.UnsafeConn()
+	}
 	defer func() { _ = recover() }() // after it both connections are closed all the same
 	defer t.end()
 	defer client.Close()
@@ -183,7 +188,7 @@ func (t *tunnel) carry(client net.Conn) {
 		// The bytes right behind the 101 are in the reader already.
 		t.copy(client, client, t.origin, t.origin.br)
 	})
-	t.copy(t.origin, t.origin.Conn, client, client)
+	t.copy(t.origin, t.origin.Conn, client, hijacked)
 	back.Wait()
 }
 
