@@ -220,7 +220,22 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx) {
 	resp.Header.Set(fasthttp.HeaderCacheControl, "no-store")
 	resp.Header.SetContentType("text/plain; charset=utf-8")
 	resp.SetBodyString("The site is too busy at the moment; please try again in a few seconds.\n")
-	if ctx.Request.Header.ContentLength() != 0 && !ctx.Request.Header.IsGet() && !ctx.Request.Header.IsHead() {
-		resp.SetConnectionClose() // its body is not waited for
+	if !s.bodiless(ctx) {
+		resp.SetConnectionClose() // a body is not waited for
 	}
+}
+
+// bodiless reports whether a request that nobody has looked at has a sound head and
+// no body, so that the next one can follow.
+func (s *Server) bodiless(ctx *fasthttp.RequestCtx) bool {
+	x := s.exchanges.Get().(*exchange)
+	defer s.exchanges.Put(x)
+	fields, frame, err := checkHead(x.fields, &ctx.Request.Header)
+	clear(fields)
+	x.fields = fields[:0]
+	if err != nil || frame.length != 0 {
+		return false
+	}
+	ctx.Conn().(downstream).begin(&ctx.Request.Header, frame)
+	return true
 }
