@@ -73,7 +73,9 @@ var (
 )
 
 func newConn(nc net.Conn, l *listener) *conn {
-	return &conn{Conn: nc, listener: l, fresh: true}
+	c := &conn{Conn: nc, listener: l, fresh: true}
+	c.watchSocket()
+	return c
 }
 
 // Read reads heads for fasthttp with the deadline that belongs to the phase, and
@@ -89,12 +91,13 @@ func (c *conn) Read(p []byte) (int, error) {
 	case phaseBody, phaseDrain:
 		return 0, errUnread
 	}
-	n, err := c.readHead(p, phase)
-	if n > 0 && phase == phaseIdle {
-		c.fresh = false
-		c.headEnds = time.Now().Add(c.listener.server.cfg.HeaderTimeout)
-		c.phase.Store(phaseHead)
+	if phase == phaseIdle {
+		if err := c.gather(); err != nil {
+			return 0, err
+		}
+		phase = phaseHead
 	}
+	n, err := c.readHead(p, phase)
 	if err == io.EOF && phase != phaseIdle {
 		err = io.ErrUnexpectedEOF
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -35,10 +36,16 @@ var (
 // an error, its trailers are kept, a client that asks for leave to send waits for
 // the origin's word, and whether a client has left shows at the socket.
 type intake struct {
-	rest  []byte // what came and was not asked for yet
-	taken int    // of rest
+	rest  []byte  // what came and was not asked for yet
+	taken int     // of rest
+	lent  *[]byte // the buffer of rest, if it is to be given back
 	ends  headEnd
 	body  clientBody
+
+	raw      syscall.RawConn // of a plain connection, to wait without a buffer
+	readable func(fd uintptr) bool
+	err      error
+	first    [1]byte
 }
 
 // take reads what is left over.
@@ -104,7 +111,7 @@ func (c *conn) receive(p []byte, phase uint32) (int, error) {
 	if n := c.in.take(p); n > 0 {
 		return n, nil
 	}
-	c.in.rest, c.in.taken = c.in.rest[:0], 0
+	c.in.release()
 	if err := c.armRead(phase); err != nil {
 		return 0, err
 	}

@@ -133,7 +133,7 @@ func (s *Server) newHTTP() *fasthttp.Server {
 		Logger:                        quietLogger{s.log},
 		Concurrency:                   s.cfg.MaxConnections + closingConns,
 		ReadBufferSize:                int(s.cfg.MaxHeader),
-		StreamRequestBody:             true,
+		ReduceMemoryUsage:             true, // by conn.gather
 		DisablePreParseMultipartForm:  true,
 		DisableHeaderNamesNormalizing: true,
 		SecureErrorLogMessage:         true,
