@@ -59,7 +59,9 @@ func TestOneOfThreeServersIsKilled(t *testing.T) {
 	for _, address := range ports {
 		processes = append(processes, startOrigin(t, address))
 	}
-	config := func(weight int) []byte {
+	file := filepath.Join(t.TempDir(), "sedge.yaml")
+	write := func(weight int) {
+		t.Helper()
 		servers := []any{}
 		for _, address := range ports {
 			servers = append(servers, map[string]any{"url": "http://" + address, "weight": weight})
@@ -76,12 +78,14 @@ func TestOneOfThreeServersIsKilled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return text
+		if err := os.WriteFile(file+".new", text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+".new", file); err != nil {
+			t.Fatal(err)
+		}
 	}
-	file := filepath.Join(t.TempDir(), "sedge.yaml")
-	if err := os.WriteFile(file, config(1), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	write(1)
 	n := startServe(t, binary, file)
 
 	var load sync.WaitGroup
@@ -136,9 +140,7 @@ func TestOneOfThreeServersIsKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		for weight := range 5 {
-			if err := os.WriteFile(file, config(1+weight%2), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			write(1 + weight%2)
 			if err := n.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 				t.Fatal(err)
 			}

@@ -139,7 +139,7 @@ func TestConfigFaults(t *testing.T) {
 		Health:   Health{Path: "x y", Host: " ", Interval: -1, Timeout: -1, Healthy: -1, Unhealthy: -1, Status: "2xx"},
 		Ejection: Ejection{Failures: -1, Time: -1, MaxTime: -1, Statuses: []int{503, 404}},
 		Breaker:  Breaker{Requests: -1, Pause: -1, MaxPause: -1}, Retry: Retry{MinPerSecond: -1},
-	 Host: "a b", DialTimeout: -1, HeaderTimeout: -1, IdleTimeout: -1, KeepAlive: -1, MaxConns: -1, CAFile: "missing"}
+		Host: "a b", DialTimeout: -1, HeaderTimeout: -1, IdleTimeout: -1, KeepAlive: -1, MaxConns: -1, CAFile: "missing"}
 	var paths []string
 	for _, f := range bad.Validate() {
 		paths = append(paths, f.Path)

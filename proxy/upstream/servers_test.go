@@ -23,7 +23,7 @@ func newClock() *clock {
 	return c
 }
 
-func (c *clock) now() time.Time         { return time.Unix(0, c.nanos.Load()) }
+func (c *clock) now() time.Time          { return time.Unix(0, c.nanos.Load()) }
 func (c *clock) forward(d time.Duration) { c.nanos.Add(int64(d)) }
 
 // named serves each request with the server's name, and reads bodies.
@@ -163,6 +163,25 @@ func TestRequestIsSentTwiceAtMost(t *testing.T) {
 	}
 }
 
+// A kept connection that breaks may just have been idle for too long, so its server
+// is asked again; a server that breaks the new one too is left.
+func TestDyingServerIsLeft(t *testing.T) {
+	dying := newOrigin(t, func(p *peer) {
+		if _, ok := p.request(); ok && p.number == 1 {
+			p.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na")
+			p.request()
+		}
+	})
+	other := newOrigin(t, named("b"))
+	u := servers(t, newClock(), []*rawOrigin{dying, other}, func(c *Config) { c.Servers[1].Backup = true })
+	if a, b := ask(t, u, Options{}), ask(t, u, Options{}); a != "a" || b != "b" {
+		t.Errorf("got %s, then %s", a, b)
+	}
+	if n := len(dying.received()); n != 3 || len(other.received()) != 1 {
+		t.Errorf("the dying server got %d requests, the other %d", n, len(other.received()))
+	}
+}
+
 func TestFailingServerIsEjectedAndComesBackSlowly(t *testing.T) {
 	var broken atomic.Bool
 	broken.Store(true)
@@ -233,7 +252,10 @@ func TestNotAllServersAreEjected(t *testing.T) {
 		origins = append(origins, newOrigin(t, func(p *peer) { p.request(); p.gone() }))
 	}
 	c := newClock()
-	u := servers(t, c, origins, func(c *Config) { c.HeaderTimeout, c.Ejection.Failures = 20*time.Millisecond, 1; c.Breaker.Disabled = true })
+	u := servers(t, c, origins, func(c *Config) {
+		c.HeaderTimeout, c.Ejection.Failures = 20*time.Millisecond, 1
+		c.Breaker.Disabled = true
+	})
 	for range 2 {
 		ask(t, u, Options{})
 	}
