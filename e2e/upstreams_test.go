@@ -86,7 +86,7 @@ func TestOneOfThreeServersIsKilled(t *testing.T) {
 		}
 	}
 	write(1)
-	n := startServe(t, binary, file)
+	n := startServe(t, checkedBinary, file)
 
 	var load sync.WaitGroup
 	var stop atomic.Bool

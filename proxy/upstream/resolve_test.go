@@ -95,9 +95,13 @@ func TestConnectionToAddressThatIsGoneIsNotKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ask(t, u, Options{}) // over another one, which is idle then
 	n.teach(nil, "192.0.2.2")
 	if err := p.names.refresh(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	if got := u.Stats(); got != (Stats{Active: 1}) {
+		t.Errorf("connections %+v, want the idle one closed", got)
 	}
 	c.release(true)
 	if got := u.Stats(); got != (Stats{}) {

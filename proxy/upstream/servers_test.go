@@ -316,6 +316,34 @@ func TestBackupsWaitForTheOthers(t *testing.T) {
 	}
 }
 
+// Backups are for servers that are down, not for busy ones.
+func TestBackupsAreNoRelief(t *testing.T) {
+	u := balanced(t, RoundRobin, nil, 1, 1)
+	u.members[1].backup = true
+	for range cap(u.members[0].pool.slots) {
+		u.members[0].pool.slots <- struct{}{}
+	}
+	if got := u.pick(0, 0); got != 0 {
+		t.Errorf("picked %d", got)
+	}
+}
+
+func TestUnsentRequestsTryFewServers(t *testing.T) {
+	var origins []*rawOrigin
+	for range 5 {
+		o := newOrigin(t, named("gone"))
+		o.close()
+		origins = append(origins, o)
+	}
+	u := servers(t, newClock(), origins)
+	if got := ask(t, u, Options{}); got != "dial" {
+		t.Errorf("got %s", got)
+	}
+	if got := u.Status().Retries; got != mostMoves {
+		t.Errorf("%d retries", got)
+	}
+}
+
 // A full server is passed over while another has room.
 func TestFullServersArePassedOver(t *testing.T) {
 	release := make(chan struct{})
