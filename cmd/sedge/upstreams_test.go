@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
 	"os"
 	"strings"
@@ -76,19 +77,7 @@ func TestUpstreamsAreShown(t *testing.T) {
 	tn := startNode(t, "")
 	write := func(weight int) {
 		tn.write("site", "")
-		text, err := os.ReadFile(tn.file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		servers := fmt.Sprintf("ejection: {failures: 1}, servers: [{url: %q, weight: %d}, {url: %q}]", good.URL, weight, gone.URL)
-		changed := strings.Replace(string(text), fmt.Sprintf("url: %q", tn.origin), servers, 1)
-		if err := os.WriteFile(tn.file, []byte(changed), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		tn.reload(t.Context(), tn.read, false)
-		if last := tn.lastReload.Load(); last.err != nil {
-			t.Fatal(last.err)
-		}
+		tn.serveBy(fmt.Sprintf("ejection: {failures: 1}, servers: [{url: %q, weight: %d}, {url: %q}]", good.URL, weight, gone.URL))
 	}
 	write(1)
 	for range 4 {
@@ -128,5 +117,81 @@ func TestUpstreamsAreShown(t *testing.T) {
 	}
 	if err := tn.upstreamsAway(); err == nil || !strings.Contains(err.Error(), "site") {
 		t.Errorf("no server answers: %v", err)
+	}
+	response, err := http.Get(tn.siteURL() + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") != "1" {
+		t.Errorf("got %s, Retry-After %q", response.Status, response.Header.Get("Retry-After"))
+	}
+}
+
+// serveBy puts settings in the place of the upstream's URL and takes them over.
+func (tn *testNode) serveBy(settings string) {
+	tn.t.Helper()
+	text, err := os.ReadFile(tn.file)
+	if err != nil {
+		tn.t.Fatal(err)
+	}
+	changed := strings.Replace(string(text), fmt.Sprintf("url: %q", tn.origin), settings, 1)
+	if err := os.WriteFile(tn.file, []byte(changed), 0o600); err != nil {
+		tn.t.Fatal(err)
+	}
+	tn.reload(tn.t.Context(), tn.read, false)
+	if last := tn.lastReload.Load(); last.err != nil {
+		tn.t.Fatal(last.err)
+	}
+}
+
+// TestVisitorsStayWithTheirServer: the signed cookie decides, on pages, on what is not
+// personalized and for upgrades; from one address, visitors are spread.
+func TestVisitorsStayWithTheirServer(t *testing.T) {
+	name := func(name string) string {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Server-Name", name)
+			w.Header().Set("Content-Type", "text/html")
+			fmt.Fprint(w, "<h1>page</h1>")
+		}))
+		t.Cleanup(s.Close)
+		return s.URL
+	}
+	tn := startNode(t, fmt.Sprintf(greeting, "One"))
+	tn.serveBy(fmt.Sprintf("balance: visitor, servers: [{url: %q}, {url: %q}]", name("a"), name("b")))
+	seen := map[string]bool{}
+	for range 20 {
+		jar, err := cookiejar.New(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client := &http.Client{Jar: jar}
+		at := ""
+		for _, header := range []string{"text/html", "text/html", "image/png", "upgrade"} {
+			request, err := http.NewRequest(http.MethodGet, tn.siteURL()+"/?"+header, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.Header.Set("Accept", header)
+			request.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) Firefox/145.0")
+			if header == "upgrade" {
+				request.Header.Set("Connection", "Upgrade")
+				request.Header.Set("Upgrade", "websocket")
+			}
+			response, err := client.Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response.Body.Close()
+			got := response.Header.Get("Server-Name")
+			if at != "" && got != at {
+				t.Errorf("%s came from %q, the page from %q", header, got, at)
+			}
+			at = got
+			seen[got] = true
+		}
+	}
+	if len(seen) != 2 {
+		t.Errorf("visitors are with %v only", seen)
 	}
 }
