@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"errors"
+	"io"
 	"strconv"
 	"time"
 
@@ -53,10 +54,11 @@ func (x *exchange) hasBody() bool {
 // prepare makes the request that the origin gets.
 func (x *exchange) prepare() {
 	o := upstream.PrepareOptions{
-		ClientIP:       x.address(),
+		Peer:           x.peerAddress(),
 		Scheme:         x.scheme,
 		Host:           x.host,
 		TrustForwarded: x.trusted,
+		Via:            x.down.via(),
 		StripCookies:   x.site.cookieNames,
 		AddHeaders:     x.requestIDHeader(),
 	}
@@ -82,27 +84,22 @@ func (x *exchange) requestIDHeader() [][2]string {
 	return [][2]string{{"X-Request-Id", x.id}}
 }
 
-func (x *exchange) address() string {
-	if !x.clientIP.IsValid() {
+func (x *exchange) peerAddress() string {
+	if !x.peer.IsValid() {
 		return ""
 	}
-	return x.clientIP.String()
+	return x.peer.String()
 }
 
 // ask sends the request and takes the head of the answer.
 func (x *exchange) ask() bool {
-	resp := &x.ctx.Response
 	o := x.upstreamOptions()
-	body := x.requestBody()
-	if body != nil && x.conn != nil {
-		o.Interrupt = x.conn.interrupt
+	var body io.Reader // nil for none
+	if b := x.requestBody(); b != nil {
+		body = b
+		o.Interrupt, o.Trailers, o.Expect = x.down.interrupt, b.stream.trailers, b.stream.awaited()
 	}
-	var err error
-	if body != nil {
-		err = x.route.upstream.Do(x.out, resp, body, o)
-	} else {
-		err = x.route.upstream.Do(x.out, resp, nil, o)
-	}
+	err := x.route.upstream.Do(x.out, &x.ctx.Response, body, o)
 	if err != nil {
 		x.failUpstream(err)
 		return false
@@ -111,9 +108,21 @@ func (x *exchange) ask() bool {
 	return true
 }
 
+// inform relays a 1xx answer, save to HTTP/1.0 clients, who know none. Cookies are
+// left to the final answer.
+func (x *exchange) inform(status int, header *fasthttp.ResponseHeader) {
+	if x.ctx.Request.Header.IsHTTP11() {
+		header.DelAllCookies()
+		x.down.inform(status, header)
+	}
+}
+
 // upstreamOptions say who asks, and by which name of the site.
 func (x *exchange) upstreamOptions() upstream.Options {
-	return upstream.Options{Scheme: x.scheme, Host: x.host, Visitor: x.visitor, Client: x.clientIP}
+	return upstream.Options{
+		Informational: x.informFunc, Gone: x.down.gone,
+		Scheme: x.scheme, Host: x.host, Visitor: x.visitor, Client: x.clientIP,
+	}
 }
 
 // delivered maps the answer to what the client knows the site by. The origin
@@ -129,14 +138,10 @@ func (x *exchange) delivered() {
 }
 
 func (x *exchange) requestBody() *requestBody {
-	if x.ctx.Request.Header.ContentLength() == 0 {
+	if !x.hasBody() {
 		return nil
 	}
-	stream := x.ctx.RequestBodyStream()
-	if stream == nil {
-		return nil
-	}
-	body := &requestBody{stream: stream, left: -1}
+	body := &requestBody{stream: x.down.body(), left: -1}
 	if limit := int64(x.server.cfg.MaxBody); limit > 0 {
 		body.left = limit
 	}

@@ -72,6 +72,8 @@ func (c *nodeCollector) collectProxy(m metricSink) {
 	m.gauge("http_requests_in_flight", "Requests in their handler.", float64(s.InFlight.Load()))
 	m.gauge("http_streams", "Bodies and tunnels under way.", float64(s.Streams.Load()))
 	m.counter("http_connections_refused_total", "Connections refused at a limit.", s.Refused.Load())
+	m.counter("http_connections_evicted_total", "Connections closed to make room for others.", s.Evicted.Load())
+	m.counter("http_requests_shed_total", "Requests answered with 503 because of overload.", s.Shed.Load())
 	m.counter("http_bad_requests_total", "Requests refused for their framing.", s.BadRequests.Load())
 	m.counter("http_panics_total", "Requests whose handler panicked.", s.Panics.Load())
 	m.counter("http_sent_bytes_total", "Bytes sent to clients.", s.BytesOut.Load())

@@ -49,6 +49,7 @@ const (
 	defaultDialTimeout   = 5 * time.Second
 	defaultHeaderTimeout = 30 * time.Second
 	defaultIdleTimeout   = 60 * time.Second
+	defaultStreamTimeout = time.Hour
 	defaultKeepAlive     = 4 * time.Second
 	defaultMaxConns      = 512
 	mostConns            = 65536
@@ -97,9 +98,13 @@ type Config struct {
 	// of the answer's head. Default 30s.
 	HeaderTimeout time.Duration `mapstructure:"header_timeout"`
 
-	// IdleTimeout bounds each single read and write of a body or tunnel; there is
-	// no limit to a message as a whole. Default 60s.
+	// IdleTimeout bounds each single read and write of a body; there is no limit to
+	// a message as a whole. Default 60s.
 	IdleTimeout time.Duration `mapstructure:"idle_timeout"`
+
+	// StreamTimeout bounds how long an event stream (text/event-stream) or an
+	// upgraded connection such as a WebSocket may be silent. Default 1h.
+	StreamTimeout time.Duration `mapstructure:"stream_timeout"`
 
 	// KeepAlive is how long an unused connection is kept; it should be shorter
 	// than the origin's own limit (5s in Node). Default 4s.
@@ -275,7 +280,7 @@ func (c *Config) Validate() decision.Faults {
 		value time.Duration
 	}{
 		{"dial_timeout", c.DialTimeout}, {"header_timeout", c.HeaderTimeout},
-		{"idle_timeout", c.IdleTimeout}, {"keep_alive", c.KeepAlive}, {"resolve", c.Resolve}, {"slow_start", c.SlowStart},
+		{"idle_timeout", c.IdleTimeout}, {"stream_timeout", c.StreamTimeout}, {"keep_alive", c.KeepAlive}, {"resolve", c.Resolve}, {"slow_start", c.SlowStart},
 		{"health.interval", c.Health.Interval}, {"health.timeout", c.Health.Timeout},
 		{"ejection.time", c.Ejection.Time}, {"ejection.max_time", c.Ejection.MaxTime},
 		{"breaker.pause", c.Breaker.Pause}, {"breaker.max_pause", c.Breaker.MaxPause},
@@ -392,6 +397,7 @@ func (c *Config) setDefaults() {
 	setDefault(&c.DialTimeout, defaultDialTimeout)
 	setDefault(&c.HeaderTimeout, defaultHeaderTimeout)
 	setDefault(&c.IdleTimeout, defaultIdleTimeout)
+	setDefault(&c.StreamTimeout, defaultStreamTimeout)
 	setDefault(&c.KeepAlive, defaultKeepAlive)
 	setDefault(&c.MaxConns, defaultMaxConns)
 	setDefault(&c.MaxPending, c.MaxConns+spareWaiters)

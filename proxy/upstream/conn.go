@@ -137,12 +137,8 @@ func (c *conn) quietTLS() bool {
 	return n == 0 && isTimeout(err) && c.Conn.SetReadDeadline(time.Time{}) == nil
 }
 
-// closeWrite ends our direction only, if the transport can do that. A hijacked
-// connection hides its transport.
+// closeWrite ends our direction only, if the transport can do that.
 func closeWrite(nc net.Conn) bool {
-	if hijacked, ok := nc.(interface{ UnsafeConn() net.Conn }); ok {
-		nc = hijacked.UnsafeConn()
-	}
 	half, ok := nc.(interface{ CloseWrite() error })
 	return ok && half.CloseWrite() == nil
 }

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/netip"
@@ -26,6 +27,18 @@ type Options struct {
 	// waits for the body's own time limit.
 	Interrupt func()
 
+	// Trailers returns what followed a chunked request body, once that has ended.
+	Trailers func() []Trailer
+
+	// Expect lets the origin say first whether it wants the body: that is not read
+	// before the origin's 100, or a while without it. An answer that refuses comes
+	// without a byte of the body being read.
+	Expect bool
+
+	// Gone reports whether the client has left. It is asked from time to time
+	// while nothing comes of an answer to a request without a body, which is then
+	// given up.
+	Gone func() bool
 	// Scheme and Host are how the client knows the site, as "https" and its Host
 	// header: headers that name it so are mapped to the origin's name.
 	Scheme, Host string
@@ -75,7 +88,13 @@ func (x *exchange) end(c *conn, reuse bool) bool {
 func (u *Upstream) Do(req *fasthttp.Request, resp *fasthttp.Response, body io.Reader, opts Options) error {
 	s := u.acquireScratch()
 	defer u.releaseScratch(s)
-	length, err := s.readBody(req, body)
+	if body == nil {
+		opts.Expect = false
+	}
+	if opts.Expect {
+		req.Header.Set(fasthttp.HeaderExpect, "100-continue")
+	}
+	length, err := s.readBody(req, body, opts.Expect)
 	if err != nil {
 		return err
 	}
@@ -102,7 +121,8 @@ func (u *Upstream) exchange(req *fasthttp.Request, resp *fasthttp.Response, s *s
 		x := exchange{up: u, server: t.to.server}
 		before := c.BytesRead()
 		if length != 0 {
-			x.upload = u.startUpload(c, s.request, body, length, opts.Interrupt)
+			x.upload = u.startUpload(c, s.request, body, length, opts)
+			err = nil
 		} else {
 			_, err = c.Write(s.request)
 		}
@@ -136,10 +156,10 @@ func (x *exchange) blame(err error) error {
 	return err
 }
 
-// readBody checks the request's target and collects its body if it is small. It
-// returns the length of the body still to be sent: 0 for none, -1 if it is sent in
-// chunks.
-func (s *scratch) readBody(req *fasthttp.Request, body io.Reader) (int64, error) {
+// readBody checks the request's target and collects its body, if it is small and the
+// origin is not to be asked for it. It returns the length of the body still to be
+// sent: 0 for none, -1 if it is sent in chunks.
+func (s *scratch) readBody(req *fasthttp.Request, body io.Reader, expect bool) (int64, error) {
 	s.small = s.small[:0]
 	for _, c := range req.Header.RequestURI() {
 		if c <= ' ' || c == 0x7f {
@@ -153,7 +173,7 @@ func (s *scratch) readBody(req *fasthttp.Request, body io.Reader) (int64, error)
 	if body == nil {
 		return 0, &Error{Op: "read request body", Kind: Client, Err: io.ErrUnexpectedEOF}
 	}
-	if length < 0 || length > smallBody {
+	if length < 0 || length > smallBody || expect {
 		return length, nil
 	}
 	s.small = slices.Grow(s.small, int(length))[:length]
@@ -175,7 +195,7 @@ func clientError(err error) error {
 func (x *exchange) receive(c *conn, s *scratch, resp *fasthttp.Response, headOnly bool, opts *Options, sendErr error) error {
 	c.ReadIdle, c.InMessage = 0, true
 	for interim := 0; ; interim++ {
-		if err := x.readHead(c, s, sendErr); err != nil {
+		if err := x.readHead(c, s, opts, sendErr); err != nil {
 			return err
 		}
 		reason, err := parseHead(c.head, &s.head)
@@ -193,7 +213,7 @@ func (x *exchange) receive(c *conn, s *scratch, resp *fasthttp.Response, headOnl
 
 // readHead waits for a head for at most HeaderTimeout after the whole request is
 // sent.
-func (x *exchange) readHead(c *conn, s *scratch, sendErr error) error {
+func (x *exchange) readHead(c *conn, s *scratch, opts *Options, sendErr error) error {
 	limit := x.up.cfg.HeaderTimeout
 	if sendErr != nil {
 		if isTimeout(sendErr) {
@@ -207,6 +227,10 @@ func (x *exchange) readHead(c *conn, s *scratch, sendErr error) error {
 			return fail("read answer", cutEOF(err))
 		}
 		x.upload.answer()
+	} else if opts.Gone != nil {
+		if err := awaitByte(c, limit, opts.Gone); err != nil {
+			return fail("read answer", err)
+		}
 	}
 	if err := c.Conn.SetReadDeadline(time.Now().Add(limit)); err != nil {
 		return fail("read answer", err)
@@ -219,6 +243,28 @@ func (x *exchange) readHead(c *conn, s *scratch, sendErr error) error {
 		return fail("send request", sendErr)
 	}
 	return fail("read answer", cutEOF(err))
+}
+
+// goneTime is how often a client who waits for an answer is looked for.
+const goneTime = time.Second
+
+var errGone = errors.New("the client left before an answer came")
+
+// awaitByte waits for the first byte of an answer, as long as somebody wants it.
+func awaitByte(c *conn, limit time.Duration, gone func() bool) error {
+	for deadline := time.Now().Add(limit); ; {
+		left := time.Until(deadline)
+		if err := c.Conn.SetReadDeadline(time.Now().Add(min(left, goneTime))); err != nil {
+			return err
+		}
+		_, err := c.br.Peek(1)
+		switch {
+		case err == nil || !isTimeout(err) || left <= goneTime:
+			return cutEOF(err)
+		case gone():
+			return &Error{Op: "read answer", Kind: Client, Err: errGone}
+		}
+	}
 }
 
 func cutEOF(err error) error {
@@ -235,7 +281,12 @@ func (x *exchange) inform(c *conn, s *scratch, reason []byte, interim int, opts 
 		return fail("read answer", errMalformed("the origin switched protocols without being asked"))
 	case interim >= maxInterim:
 		return fail("read answer", errMalformed("too many 1xx answers"))
-	case s.head.status == fasthttp.StatusContinue || opts.Informational == nil:
+	case s.head.status == fasthttp.StatusContinue:
+		if x.upload != nil {
+			x.upload.goOn()
+		}
+		return nil
+	case opts.Informational == nil:
 		return nil
 	}
 	var header fasthttp.ResponseHeader
@@ -276,8 +327,11 @@ func (x *exchange) accept(c *conn, s *scratch, resp *fasthttp.Response, reason [
 	resp.SkipBody = headOnly
 	reuse := !h.close
 	stopped := x.upload != nil && h.status >= 400 && x.upload.stopEarly()
-	if stopped {
+	switch {
+	case stopped:
 		resp.Header.SetConnectionClose()
+	case x.upload != nil:
+		x.upload.goOn() // the answer says what a 100 would have
 	}
 	if empty {
 		if !bodyless {
@@ -293,6 +347,7 @@ func (x *exchange) accept(c *conn, s *scratch, resp *fasthttp.Response, reason [
 	switch {
 	case h.chunked:
 		b.framing = byChunks
+		b.chunks.Reset(c.br, false)
 		// Bad names are left out; trailers that are not announced still pass.
 		_ = resp.Header.AddTrailerBytes(h.trailer)
 	case h.length >= 0:
@@ -302,6 +357,15 @@ func (x *exchange) accept(c *conn, s *scratch, resp *fasthttp.Response, reason [
 		c.InMessage = false
 	}
 	c.ReadIdle = x.up.cfg.IdleTimeout
+	if isEventStream(resp.Header.ContentType()) {
+		c.ReadIdle = x.up.cfg.StreamTimeout
+	}
 	resp.SetBodyStream(b, size)
 	return nil
+}
+
+// isEventStream reports whether an answer is one that may be silent for long.
+func isEventStream(contentType []byte) bool {
+	media, _, _ := bytes.Cut(contentType, []byte{';'})
+	return equalFold(trimSpace(media), "text/event-stream")
 }

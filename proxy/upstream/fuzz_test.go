@@ -131,7 +131,7 @@ func FuzzPrepare(f *testing.F) {
 			return
 		}
 		out := &fasthttp.Request{}
-		Prepare(out, in, PrepareOptions{Host: "shop.example", ClientIP: "192.0.2.7", StripCookies: []string{"sedge_vid"}})
+		Prepare(out, in, PrepareOptions{Host: "shop.example", Peer: "192.0.2.7", StripCookies: []string{"sedge_vid"}})
 		head := out.Header.AppendBytes(nil)
 		got, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(head)))
 		if err != nil {

@@ -104,7 +104,7 @@ func TestTunnelEndsWhenTheOriginEnds(t *testing.T) {
 
 func TestSilentTunnelIsClosed(t *testing.T) {
 	o := newOrigin(t, func(p *peer) { p.request(); p.send(switching); p.gone() })
-	u := newUpstream(t, o.url(), func(c *Config) { c.IdleTimeout = 50 * time.Millisecond })
+	u := newUpstream(t, o.url(), func(c *Config) { c.StreamTimeout = 50 * time.Millisecond })
 	var done atomic.Int32
 	client := tunnelThrough(t, u, &done)
 	io.WriteString(client, upgradeRequest)
