@@ -29,26 +29,11 @@ func TestOriginProcess(t *testing.T) {
 	})))
 }
 
-// startOrigin runs an origin and waits until it answers. The caller may kill it.
-func startOrigin(t *testing.T, address string) *os.Process {
+func startOriginProcess(t *testing.T, address string) *os.Process {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestOriginProcess$")
 	cmd.Env = append(os.Environ(), originVariable+"="+address)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	waitFor(t, startTimeout, "the origin answers", func() error {
-		resp, err := http.Get("http://" + address)
-		if err != nil {
-			return err
-		}
-		return resp.Body.Close()
-	})
-	return cmd.Process
+	return startOrigin(t, address, cmd)
 }
 
 // One of three servers dies without a word, again and again, while visitors read and
@@ -57,7 +42,7 @@ func TestOneOfThreeServersIsKilled(t *testing.T) {
 	ports := freePorts(t, 3)
 	var processes []*os.Process
 	for _, address := range ports {
-		processes = append(processes, startOrigin(t, address))
+		processes = append(processes, startOriginProcess(t, address))
 	}
 	file := filepath.Join(t.TempDir(), "sedge.yaml")
 	write := func(weight int) {
@@ -146,7 +131,7 @@ func TestOneOfThreeServersIsKilled(t *testing.T) {
 			}
 			more("visitors read on", &good, 50)
 		}
-		processes[i] = startOrigin(t, ports[i])
+		processes[i] = startOriginProcess(t, ports[i])
 	}
 	more("all are back", &good, 100)
 }
