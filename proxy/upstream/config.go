@@ -153,8 +153,8 @@ type Config struct {
 
 	// Retry bounds the requests that are sent to another server when one fails.
 	// Any request may be that was not sent, since there was no connection; a GET,
-	// HEAD or OPTIONS without a body also, once, if the connection closed without
-	// a byte of an answer. Nothing is sent again after a timeout.
+	// HEAD or OPTIONS without a body also, once, if a new connection closed without
+	// a byte of an answer. What was sent is not sent again after a timeout.
 	Retry Retry `mapstructure:"retry"`
 }
 
