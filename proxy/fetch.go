@@ -160,6 +160,9 @@ func (x *exchange) failUpstream(err error) {
 			x.server.stats.UpstreamErrors.Add(1)
 		}
 	}
+	if errors.Is(err, upstream.ErrSlowBody) {
+		status = fasthttp.StatusRequestTimeout
+	}
 	if errors.Is(err, errBodyTooLarge) {
 		status = fasthttp.StatusRequestEntityTooLarge
 	}
@@ -182,6 +185,8 @@ func describe(status int) string {
 		return "the site is too busy at the moment"
 	case fasthttp.StatusBadRequest:
 		return "the request body broke off"
+	case fasthttp.StatusRequestTimeout:
+		return "the request body came too slowly"
 	case fasthttp.StatusRequestEntityTooLarge:
 		return errBodyTooLarge.Error()
 	}

@@ -84,6 +84,7 @@ type conn struct {
 	peekErr  error
 	secure   bool
 	reused   bool
+	sends    bool // a body as it comes
 	idleFrom time.Time
 }
 

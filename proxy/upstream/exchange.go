@@ -111,6 +111,7 @@ func (u *Upstream) Do(req *fasthttp.Request, resp *fasthttp.Response, body io.Re
 // is that of the body still to be sent, as readBody returns it.
 func (u *Upstream) exchange(req *fasthttp.Request, resp *fasthttp.Response, s *scratch, body io.Reader, length int64, opts *Options) error {
 	t := u.newTries(req, s, opts)
+	t.sends = length != 0
 	head := req.Header.IsHead()
 	repeatable := req.Header.ContentLength() <= 0 && length == 0 && (req.Header.IsGet() || head || req.Header.IsOptions())
 	for {

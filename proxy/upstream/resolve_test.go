@@ -91,7 +91,7 @@ func TestConnectionToAddressThatIsGoneIsNotKept(t *testing.T) {
 	u := moving(t, newClock(), n, map[string]*rawOrigin{"192.0.2.1": a, "192.0.2.2": b})
 	n.teach(nil, "192.0.2.1")
 	p := u.members[0].pool
-	c, err := p.acquire(false, "")
+	c, err := p.acquire(false, false, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,7 @@ type tries struct {
 	tried set     // servers that it did not work with
 	moves int
 	fresh bool // not over a connection that was used before
+	sends bool // a body as it comes
 	moved bool // after it was sent
 }
 
@@ -40,7 +41,7 @@ func (t *tries) connect() (*conn, error) {
 		}
 		p := t.to.pool
 		t.to.requests.Add(1)
-		c, err := p.acquire(t.fresh, p.clientName(t.req.Header.Host()))
+		c, err := p.acquire(t.fresh, t.sends, p.clientName(t.req.Header.Host()))
 		if err == nil {
 			return c, nil
 		}
