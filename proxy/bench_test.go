@@ -23,16 +23,18 @@ func BenchmarkRequest(b *testing.B) {
 		name    string
 		control string
 		engines *engines
+		routes  []Route
 	}{
-		{"pass-through", "no-store", &engines{}},
-		{"cached variant", "s-maxage=600", always(plan)},
-		{"uncached rewrite", "no-store", always(plan)},
+		{"plain", "no-store", always(plan), []Route{{Upstream: "origin", Personalize: new(bool)}}},
+		{"pass-through", "no-store", &engines{}, nil},
+		{"cached variant", "s-maxage=600", always(plan), nil},
+		{"uncached rewrite", "no-store", always(plan), nil},
 	}
 	for _, c := range cases {
 		b.Run(c.name, func(b *testing.B) {
 			o := rawOrigin(b, func(r *bufio.Reader, conn net.Conn) { serveFixed(r, conn, page, c.control) })
 			off := false
-			n := start(b, o, setup{engines: discarding(c.engines), config: Config{AccessLog: &off}})
+			n := start(b, o, setup{engines: discarding(c.engines), routes: c.routes, config: Config{AccessLog: &off}})
 			_, cookie := n.visitor()
 			conn, err := net.Dial("tcp", n.addr)
 			if err != nil {

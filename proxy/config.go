@@ -64,6 +64,10 @@ type Config struct {
 	// origin's own page.
 	PersonalizeBudget time.Duration `mapstructure:"personalize_budget"`
 
+	// Bypass makes every route plain proxying, as if each had personalize: false.
+	// A reload takes it over. In an emergency, "sedge bypass on" is quicker.
+	Bypass bool `mapstructure:"bypass"`
+
 	// PageMemory bounds what the rewriter holds back of one page; 1MiB by default.
 	PageMemory decision.Size `mapstructure:"page_memory"`
 

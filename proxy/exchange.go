@@ -92,6 +92,10 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	if !x.accept() || !x.pickRoute() || x.serveTunnel() {
 		return
 	}
+	if !x.route.personalize {
+		x.passPlain()
+		return
+	}
 	x.identify()
 	if x.concerned {
 		x.decide() // profile, segment, assign, plan: within the budget

@@ -85,7 +85,7 @@ func (x *exchange) recognize() {
 
 // isConcerned asks the planner. A planner that panics concerns nothing.
 func (x *exchange) isConcerned() (concerned bool) {
-	if !x.route.personalize {
+	if !x.route.personalize { // an upgrade that the origin refused
 		return false
 	}
 	defer func() {

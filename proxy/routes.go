@@ -25,7 +25,8 @@ type Route struct {
 	// Upstream names the origin.
 	Upstream string `mapstructure:"upstream"`
 
-	// Personalize is true by default; with false the route is plain proxying.
+	// Personalize is true by default; with false the route is plain proxying: nobody
+	// is identified, and no page view is recorded, so goals by address do not count.
 	Personalize *bool `mapstructure:"personalize"`
 }
 

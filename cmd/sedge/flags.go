@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/sedge-proxy/sedge/config"
 )
@@ -122,10 +123,13 @@ type adminFlags struct {
 	admin string
 }
 
-func (f *adminFlags) register(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&f.file, "config", "c", "", "configuration file of the node (default $SEDGE_CONFIG, ./sedge.yaml, /etc/sedge/sedge.yaml, else the demo)")
-	cmd.Flags().StringVar(&f.admin, "admin", "", "address of the node's admin listener, as in http://127.0.0.1:8090")
-	cmd.Flags().StringVar(&f.dataDir, "data-dir", "", "data directory of the node, which holds the admin token")
+func (f *adminFlags) register(cmd *cobra.Command) { f.registerOn(cmd.Flags()) }
+
+// registerOn registers the flags in a set, which sub-commands may have too.
+func (f *adminFlags) registerOn(flags *pflag.FlagSet) {
+	flags.StringVarP(&f.file, "config", "c", "", "configuration file of the node (default $SEDGE_CONFIG, ./sedge.yaml, /etc/sedge/sedge.yaml, else the demo)")
+	flags.StringVar(&f.admin, "admin", "", "address of the node's admin listener, as in http://127.0.0.1:8090")
+	flags.StringVar(&f.dataDir, "data-dir", "", "data directory of the node, which holds the admin token")
 }
 
 // locate returns the admin address and the data directory of the node. Where no

@@ -9,10 +9,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/sedge-proxy/sedge/bypass"
 	"github.com/sedge-proxy/sedge/config"
 	"github.com/sedge-proxy/sedge/dashboard"
 	"github.com/sedge-proxy/sedge/event"
@@ -41,8 +43,10 @@ type node struct {
 	upstreams *upstreamPool
 	proxy     *proxy.Server
 	admin     *dashboard.Server
+	switches  *bypass.Store
 
-	address    net.Addr // of the site's listener
+	address    net.Addr   // of the site's listener
+	changing   sync.Mutex // held while another site is put in place
 	current    atomic.Pointer[generation]
 	lastReload atomic.Pointer[reloadResult]
 	lastGood   atomic.Pointer[time.Time] // the last reload that was taken over
@@ -100,6 +104,10 @@ func openNode(ctx context.Context, cfg *config.Config, logger *slog.Logger) (_ *
 func (n *node) openState(ctx context.Context, cfg *config.Config) error {
 	if err := os.MkdirAll(n.dir, 0o700); err != nil {
 		return fmt.Errorf("make the data directory: %w (choose another with --data-dir)", err)
+	}
+	var err error
+	if n.switches, err = bypass.Open(n.dir, n.now); err != nil {
+		n.logger.Error("kill switches", "error", err)
 	}
 	keys, err := visitor.LoadKeys(cfg.Visitor, n.dir, rand.Reader)
 	if err != nil {
@@ -226,6 +234,9 @@ func (n *node) openAdmin(cfg *config.Config) error {
 		Status:  n.status,
 		Metrics: n.metricsHandler(),
 		Version: version,
+
+		Switches:   switches{n},
+		LastReload: n.reloadShown,
 	}, n.logger)
 	if err := n.admin.Listen(); err != nil {
 		return listenError(err, "--admin-listen", "admin.listen")
@@ -245,15 +256,25 @@ func (n *node) change(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	if err := n.takeOver(next); err != nil {
+		next.abandon()
+		return err
+	}
+	n.warnOfFixedSettings(old.cfg, cfg)
+	return nil
+}
+
+// takeOver makes a generation the one that requests see.
+func (n *node) takeOver(next *generation) error {
+	n.changing.Lock()
+	defer n.changing.Unlock()
 	site, err := n.site(next)
 	if err != nil {
-		next.abandon()
 		return err
 	}
 	next.bound.trial.Keep()
 	n.current.Store(next)
 	n.proxy.SetSite(site)
-	n.warnOfFixedSettings(old.cfg, cfg)
 	return nil
 }
 
