@@ -47,6 +47,7 @@ var rooms = []room{
 	{path: "plugins/host", floor: 3, ours: []string{"plugins", "plugins/internal/wire", "decision"}, theirs: []string{"github.com/hashicorp/go-plugin", "github.com/hashicorp/go-hclog", "google.golang.org/grpc"}},
 	{path: "plugins/plugintest", floor: 3, ours: []string{"plugins/...", "decision", "rewrite"}, theirs: []string{"github.com/hashicorp/go-plugin", "github.com/hashicorp/go-hclog", "google.golang.org/grpc"}},
 	{path: "dashboard", floor: 3, ours: []string{"decision", "bypass", "kpi", "experiment/...", "profile", "segmenter"}},
+	{path: "tracing", floor: 3, ours: []string{"proxy"}, theirs: []string{"go.opentelemetry.io/otel", "go.opentelemetry.io/proto/otlp"}},
 	{path: "config", floor: 4, ours: []string{"decision", "visitor", "event", "segmenter", "experiment", "profile", "kpi", "plugins/plan", "plugins/host", "proxy/...", "rewrite", "dashboard", "ledger"}, theirs: []string{"github.com/spf13/viper", "github.com/fsnotify/fsnotify", "go.yaml.in/yaml", "github.com/go-viper/mapstructure"}},
 	{path: "internal/corpus", floor: 0}, // for tests alone
 	{path: "cmd/sedge/internal/...", floor: 4, ours: []string{}},

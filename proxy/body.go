@@ -49,6 +49,7 @@ func (t *flowTarget) ended(broken bool) {
 		t.server.stats.Broken.Add(1)
 		if t.conn != nil {
 			t.conn.expect(nil)
+			t.conn.spoil()
 		}
 	}
 }

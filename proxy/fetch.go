@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"errors"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -73,6 +74,7 @@ func (x *exchange) prepare() {
 		}
 		o.AddHeaders = append(o.AddHeaders, action.Headers...)
 	}
+	x.passTrace(&o)
 	upstream.Prepare(x.out, &x.ctx.Request, o)
 }
 
@@ -95,18 +97,28 @@ func (x *exchange) ask() bool {
 	if body != nil && x.conn != nil {
 		o.Interrupt = x.conn.interrupt
 	}
+	began := x.server.now()
 	var err error
 	if body != nil {
 		err = x.route.upstream.Do(x.out, resp, body, o)
 	} else {
 		err = x.route.upstream.Do(x.out, resp, nil, o)
 	}
+	x.noteAsked(began, resp.StatusCode(), err)
 	if err != nil {
 		x.failUpstream(err)
 		return false
 	}
 	x.delivered()
 	return true
+}
+
+// noteAsked notes how long the origin took until the head of its answer was there.
+func (x *exchange) noteAsked(began time.Time, status int, err error) {
+	ended := x.server.now()
+	x.upstreamTook += ended.Sub(began)
+	x.route.stats.Upstream.observe(ended.Sub(began))
+	x.traceFetch(ended, status, err != nil)
 }
 
 // delivered maps the answer to what the client knows the site by. The origin

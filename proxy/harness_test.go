@@ -162,6 +162,7 @@ type setup struct {
 	routes  []Route
 	up      upstream.Config
 	now     func() time.Time
+	tracer  Tracer
 }
 
 // node is a running server with its origin.
@@ -234,7 +235,7 @@ func start(t testing.TB, origin string, o setup) *node {
 		t.Fatal(err)
 	}
 	n.server, err = New(Options{
-		Config: o.config, Cache: o.cache, Now: o.now, Random: rand.Reader,
+		Config: o.config, Cache: o.cache, Now: o.now, Random: rand.Reader, Tracer: o.tracer,
 		Logger: slog.New(slog.NewJSONHandler(n.log, nil)),
 	})
 	if err != nil {

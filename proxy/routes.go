@@ -57,6 +57,7 @@ type route struct {
 	paths       decision.Globs
 	upstream    *upstream.Upstream
 	personalize bool
+	stats       *RouteStats // set with the site
 }
 
 func compileRoutes(routes []Route, upstreams map[string]*upstream.Upstream) ([]route, decision.Faults) {

@@ -23,6 +23,7 @@ import (
 	"github.com/sedge-proxy/sedge/plugins/host"
 	"github.com/sedge-proxy/sedge/profile"
 	"github.com/sedge-proxy/sedge/proxy"
+	"github.com/sedge-proxy/sedge/tracing"
 	"github.com/sedge-proxy/sedge/visitor"
 )
 
@@ -30,6 +31,7 @@ import (
 // one generation.
 type node struct {
 	logger *slog.Logger
+	logs   *nodeLogs
 	now    func() time.Time
 	dir    string
 
@@ -44,6 +46,7 @@ type node struct {
 	proxy     *proxy.Server
 	admin     *dashboard.Server
 	switches  *bypass.Store
+	tracer    *tracing.Tracer // nil: nothing is traced
 
 	address    net.Addr   // of the site's listener
 	changing   sync.Mutex // held while another site is put in place
@@ -65,9 +68,10 @@ type reloadResult struct {
 
 // openNode starts everything that a configuration names. On an error nothing is left
 // running.
-func openNode(ctx context.Context, cfg *config.Config, logger *slog.Logger) (_ *node, err error) {
+func openNode(ctx context.Context, cfg *config.Config, logs *nodeLogs) (_ *node, err error) {
 	n := &node{
-		logger:     logger,
+		logger:     logs.Logger,
+		logs:       logs,
 		now:        time.Now,
 		started:    time.Now(),
 		dir:        cfg.Server.DataDir,
@@ -192,9 +196,16 @@ func (n *node) openSite(first *generation) error {
 	if err != nil {
 		return err
 	}
-	n.proxy, err = proxy.New(proxy.Options{
-		Config: first.cfg.Server, Cache: first.cfg.Cache, Logger: n.logger, Now: n.now, Random: rand.Reader,
-	})
+	options := proxy.Options{
+		Config: first.cfg.Server, Cache: first.cfg.Cache, Logger: n.logger, Access: n.logs.access, Now: n.now, Random: rand.Reader,
+	}
+	if tracing := first.cfg.Server.WithDefaults().Tracing; tracing.Endpoint != "" {
+		if err := n.openTracer(tracing); err != nil {
+			return err
+		}
+		options.Tracer = n.tracer
+	}
+	n.proxy, err = proxy.New(options)
 	if err != nil {
 		return err
 	}
@@ -213,6 +224,28 @@ func (n *node) openSite(first *generation) error {
 	}()
 	n.undo = append(n.undo, func() { listener.Close() })
 	return nil
+}
+
+// tracesTimeout bounds the sending of the last traces.
+const tracesTimeout = 2 * time.Second
+
+func (n *node) openTracer(cfg proxy.Tracing) (err error) {
+	if n.tracer, err = tracing.New(cfg, version, n.now, n.logger); err == nil {
+		n.undo = append(n.undo, n.closeTracer)
+	}
+	return err
+}
+
+// closeTracer sends the last traces; a collector that does not take them keeps no node from ending.
+func (n *node) closeTracer() {
+	if n.tracer == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), tracesTimeout)
+	defer cancel()
+	if err := n.tracer.Close(ctx); err != nil {
+		n.logger.Warn("the last traces are lost", "error", err)
+	}
 }
 
 // listenError says how to choose another address.
@@ -290,6 +323,7 @@ func (n *node) close(ctx context.Context) error {
 		}
 	}
 	note("drain the site", n.proxy.Shutdown(ctx))
+	n.closeTracer()
 	n.endLedger()
 	note("apply events", n.ledger.CatchUp(ctx))
 	note("close the ledger", n.ledger.Close())

@@ -40,7 +40,7 @@ func startNode(t *testing.T, rest string) *testNode {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if tn.node, err = openNode(context.Background(), cfg, slog.New(slog.DiscardHandler)); err != nil {
+	if tn.node, err = openNode(context.Background(), cfg, &nodeLogs{Logger: slog.New(slog.DiscardHandler)}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
