@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -42,24 +41,6 @@ type off struct {
 	Switches []struct {
 		Kind, Name, Reason string
 		NamesNothing       bool `json:"names_nothing"`
-	}
-}
-
-// ask calls the admin API, which must answer with 200, and reads its JSON.
-func (n *node) ask(path string, answer any) {
-	n.t.Helper()
-	req, err := http.NewRequest(http.MethodGet, n.admin+path, nil)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+n.token())
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if err := json.NewDecoder(resp.Body).Decode(answer); err != nil || resp.StatusCode != http.StatusOK {
-		n.t.Fatalf("GET %s: %s, %v", path, resp.Status, err)
 	}
 }
 

@@ -168,28 +168,18 @@ func (r *receipt) log(now time.Time) {
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// knownMethod returns a method of HTTP and its common extensions as it is. Of others
-// only the fact is told: a client may send any word.
+// methods are those that are told as they are. Of others only the fact is: a client
+// may send any word.
+var methods = [...]string{
+	fasthttp.MethodGet, fasthttp.MethodHead, fasthttp.MethodPost, fasthttp.MethodPut, fasthttp.MethodPatch,
+	fasthttp.MethodDelete, fasthttp.MethodOptions, fasthttp.MethodConnect, fasthttp.MethodTrace,
+}
+
 func knownMethod(method []byte) string {
-	switch string(method) {
-	case fasthttp.MethodGet:
-		return fasthttp.MethodGet
-	case fasthttp.MethodHead:
-		return fasthttp.MethodHead
-	case fasthttp.MethodPost:
-		return fasthttp.MethodPost
-	case fasthttp.MethodPut:
-		return fasthttp.MethodPut
-	case fasthttp.MethodPatch:
-		return fasthttp.MethodPatch
-	case fasthttp.MethodDelete:
-		return fasthttp.MethodDelete
-	case fasthttp.MethodOptions:
-		return fasthttp.MethodOptions
-	case fasthttp.MethodConnect:
-		return fasthttp.MethodConnect
-	case fasthttp.MethodTrace:
-		return fasthttp.MethodTrace
+	for _, known := range methods {
+		if string(method) == known {
+			return known
+		}
 	}
 	return "_OTHER" // OpenTelemetry's word for it
 }

@@ -95,8 +95,8 @@ func (f *logFlags) register(cmd *cobra.Command, level, format string) {
 // nodeLogs are where a node logs to.
 type nodeLogs struct {
 	*slog.Logger
-	access *slog.Logger // nil: the same
-	queue  *logQueue    // of both; nil: they write by themselves
+	access *slog.Logger
+	queue  *logQueue // of both
 }
 
 // open makes the logs that write to w until they are closed.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sedge-proxy/sedge/bypass"
 	"github.com/sedge-proxy/sedge/proxy"
+	"github.com/sedge-proxy/sedge/tracing"
 )
 
 // metricsHandler serves the node's metrics. The rooms count by themselves, in plain
@@ -129,17 +130,17 @@ func (c *nodeCollector) collectTimes(m metricSink) {
 }
 
 func (c *nodeCollector) collectLogs(m metricSink) {
-	if q := c.logs.queue; q != nil {
-		m.counter("access_log_dropped_total", "Lines of the access log dropped, since nobody took them in time.", q.droppedAccess.Load())
-		m.counter("log_dropped_total", "Other log lines dropped, since nobody took them in time.", q.droppedOther.Load())
-	}
+	queue := c.logs.queue
+	m.counter("access_log_dropped_total", "Lines of the access log dropped, since nobody took them in time.", queue.droppedAccess.Load())
+	m.counter("log_dropped_total", "Other log lines dropped, since nobody took them in time.", queue.droppedOther.Load())
+	stats := new(tracing.Stats)
 	if c.tracer != nil {
-		const traces = "Traces of sampled requests, by what became of them."
-		stats := c.tracer.Stats()
-		m.counter("traces_total", traces, stats.Sent.Load(), "result", "sent")
-		m.counter("traces_total", traces, stats.Dropped.Load(), "result", "dropped")
-		m.counter("traces_total", traces, stats.Failed.Load(), "result", "failed")
+		stats = c.tracer.Stats()
 	}
+	const traces = "Traces of sampled requests, by what became of them."
+	m.counter("traces_total", traces, stats.Sent.Load(), "result", "sent")
+	m.counter("traces_total", traces, stats.Dropped.Load(), "result", "dropped")
+	m.counter("traces_total", traces, stats.Failed.Load(), "result", "failed")
 }
 
 func (c *nodeCollector) collectSwitches(m metricSink) {

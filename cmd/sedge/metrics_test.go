@@ -4,14 +4,17 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
-// series are the node's own series, without their values.
-func (tn *testNode) series() (series []string) {
+// metrics are what the node shows of itself, line by line.
+func (tn *testNode) metrics() (lines []string) {
 	tn.t.Helper()
 	response, err := http.Get(tn.adminURL() + "/metrics")
 	if err != nil {
@@ -22,12 +25,63 @@ func (tn *testNode) series() (series []string) {
 	if err != nil || response.StatusCode != http.StatusOK {
 		tn.t.Fatalf("metrics: %s %v\n%s", response.Status, err, body)
 	}
-	for line := range strings.Lines(string(body)) {
+	return strings.Split(string(body), "\n")
+}
+
+// series are the node's own series, without their values.
+func (tn *testNode) series() (series []string) {
+	tn.t.Helper()
+	for _, line := range tn.metrics() {
 		if strings.HasPrefix(line, "sedge_") {
 			series = append(series, line[:strings.LastIndexByte(line, ' ')])
 		}
 	}
 	return series
+}
+
+const metricsTable = "| metric | kind | meaning |\n|---|---|---|\n"
+
+// TestMetricsAreDocumented: docs/OPERATION.md lists what a node shows; -update writes
+// its table anew.
+func TestMetricsAreDocumented(t *testing.T) {
+	const file = "../../docs/OPERATION.md"
+	tn := startNode(t, fmt.Sprintf(greeting, "One"))
+	tn.page()
+	tn.reload(t.Context(), tn.read, false)
+	table := metricsTable
+	help := map[string]string{}
+	for _, line := range tn.metrics() {
+		what, rest, _ := strings.Cut(strings.TrimPrefix(line, "# "), " ")
+		name, text, _ := strings.Cut(rest, " ")
+		switch {
+		case !strings.HasPrefix(name, "sedge_"):
+		case what == "HELP":
+			help[name] = text
+		case what == "TYPE":
+			table += fmt.Sprintf("| `%s` | %s | %s |\n", name, text, help[name])
+		}
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, found := strings.Cut(string(text), metricsTable)
+	if !found {
+		t.Fatalf("%s has no table of metrics", file)
+	}
+	for strings.HasPrefix(rest, "|") {
+		_, rest, _ = strings.Cut(rest, "\n")
+	}
+	want := before + table + rest
+	if *update {
+		if err := os.WriteFile(file, []byte(want), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(want, string(text)); diff != "" {
+		t.Errorf("%s does not say what a node shows; run with -update (-want +got):\n%s", file, diff)
+	}
 }
 
 // labels are all that may tell series apart: closed sets, or names of the configuration.
