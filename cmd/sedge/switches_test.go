@@ -13,6 +13,7 @@ import (
 
 	"github.com/sedge-proxy/sedge/bypass"
 	"github.com/sedge-proxy/sedge/dashboard"
+	"github.com/sedge-proxy/sedge/plugins"
 )
 
 // TestSwitchesDuringReloads: what a switch says holds from the moment it is set, also
@@ -87,6 +88,9 @@ func TestSwitchNames(t *testing.T) {
 	}
 	if page := tn.page(); !strings.Contains(page, "Two") || len(s.Off()) > 0 {
 		t.Errorf("after lifting: %v, page %s", s.Off(), page)
+	}
+	if _, err := tn.current.Load().bound.handles[0].Plan(t.Context(), &plugins.Request{}); err != nil {
+		t.Errorf("the generation was released with one of its sites: %v", err)
 	}
 }
 
