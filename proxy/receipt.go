@@ -69,19 +69,16 @@ func (x *exchange) report() {
 	if x.route != nil {
 		r.route, r.upstream = x.route.name, x.route.upstream.Name()
 	}
-	if x.conn == nil {
-		r.sent = max(0, int64(x.ctx.Response.Header.ContentLength()))
-		r.end()
-		return
-	}
-	x.conn.owe(r)
+	x.down.owe(r)
 }
 
+// protocol is the version of HTTP that the request came by.
 func (x *exchange) protocol() string {
-	if x.ctx.Request.Header.IsHTTP11() {
-		return "1.1"
+	version, _, _ := strings.Cut(x.down.via(), " ")
+	if version == "1.1" && !x.ctx.Request.Header.IsHTTP11() {
+		return "1.0"
 	}
-	return "1.0"
+	return version
 }
 
 // arms lists the arms that the visitor is in, as in "hero=a,price=control".

@@ -85,7 +85,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 }
 
 // labels are all that may tell series apart: closed sets, or names of the configuration.
-var labels = []string{"code_class", "experience", "go", "kind", "le", "plugin", "reason", "result", "route", "type", "upstream", "version"}
+var labels = []string{"code_class", "experience", "go", "kind", "le", "plugin", "reason", "result", "route", "server", "state", "type", "upstream", "version"}
 
 // TestLabelsAreBounded: whatever clients send, there are no more series than before, no
 // label that they could fill, and nothing of what they sent.

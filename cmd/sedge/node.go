@@ -85,7 +85,7 @@ func openNode(ctx context.Context, cfg *config.Config, logs *nodeLogs) (_ *node,
 			}
 		}
 	}()
-	n.upstreams = newUpstreamPool(n.now)
+	n.upstreams = newUpstreamPool(n.now, logs.Logger)
 	if err := n.openState(ctx, cfg); err != nil {
 		return nil, err
 	}
@@ -196,10 +196,12 @@ func (n *node) openSite(first *generation) error {
 	if err != nil {
 		return err
 	}
+	server := first.cfg.Server
+	server.MaxMemory = limitMemory(server.MaxMemory)
 	options := proxy.Options{
-		Config: first.cfg.Server, Cache: first.cfg.Cache, Logger: n.logger, Access: n.logs.access, Now: n.now, Random: rand.Reader,
+		Config: server, Cache: first.cfg.Cache, Logger: n.logger, Access: n.logs.access, Now: n.now, Random: rand.Reader,
 	}
-	if tracing := first.cfg.Server.WithDefaults().Tracing; tracing.Endpoint != "" {
+	if tracing := server.WithDefaults().Tracing; tracing.Endpoint != "" {
 		if err := n.openTracer(tracing); err != nil {
 			return err
 		}
