@@ -440,9 +440,10 @@ func readRequest(r *bufio.Reader) (string, error) {
 	}
 }
 
-// stopped is a clock that stands still, so that no age passes between two answers.
+// stopped is a clock that stands still, so that no age passes between two answers. It
+// shows a whole second, as the dates of origins do, so that none of them is past.
 func stopped() func() time.Time {
-	now := time.Now()
+	now := time.Now().Truncate(time.Second)
 	return func() time.Time { return now }
 }
 
