@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -236,10 +237,13 @@ func (c *customer) check(t *testing.T) {
 }
 
 // spawn starts the process again and waits for nothing.
-func (n *node) spawn() {
+func (n *node) spawn() { n.spawnInto(n.output) }
+
+// spawnInto is spawn with another place for what the process writes.
+func (n *node) spawnInto(out io.Writer) {
 	n.t.Helper()
 	n.cmd = exec.Command(n.binary, n.args...)
-	n.cmd.Stdout, n.cmd.Stderr = n.output, n.output
+	n.cmd.Stdout, n.cmd.Stderr = out, out
 	if err := n.cmd.Start(); err != nil {
 		n.t.Fatal(err)
 	}

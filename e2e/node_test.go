@@ -191,10 +191,10 @@ func (n *node) token() string {
 	return strings.TrimSpace(string(body))
 }
 
-// report asks the admin API for the report.
-func (n *node) report() report {
+// ask calls the admin API, which must answer with 200, and reads its JSON.
+func (n *node) ask(path string, answer any) {
 	n.t.Helper()
-	req, err := http.NewRequest(http.MethodGet, n.admin+"/api/v1/report", nil)
+	req, err := http.NewRequest(http.MethodGet, n.admin+path, nil)
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -204,14 +204,15 @@ func (n *node) report() report {
 		n.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		n.t.Fatalf("report: %s %s %v", resp.Status, body, err)
+	if err := json.NewDecoder(resp.Body).Decode(answer); err != nil || resp.StatusCode != http.StatusOK {
+		n.t.Fatalf("GET %s: %s, %v", path, resp.Status, err)
 	}
-	var r report
-	if err := json.Unmarshal(body, &r); err != nil {
-		n.t.Fatalf("report: %v in %s", err, body)
-	}
+}
+
+// report asks the admin API for the report.
+func (n *node) report() (r report) {
+	n.t.Helper()
+	n.ask("/api/v1/report", &r)
 	return r
 }
 

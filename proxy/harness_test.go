@@ -162,6 +162,7 @@ type setup struct {
 	routes  []Route
 	up      upstream.Config
 	now     func() time.Time
+	tracer  Tracer
 }
 
 // node is a running server with its origin.
@@ -211,7 +212,10 @@ func start(t testing.TB, origin string, o setup) *node {
 	if o.now == nil {
 		o.now = time.Now
 	}
-	o.up.Name, o.up.URL = "origin", "http://"+origin
+	o.up.Name = "origin"
+	if len(o.up.Servers) == 0 {
+		o.up.URL = "http://" + origin
+	}
 	up, err := upstream.New(o.up, upstream.Deps{Now: o.now})
 	if err != nil {
 		t.Fatal(err)
@@ -237,7 +241,7 @@ func start(t testing.TB, origin string, o setup) *node {
 		t.Fatal(err)
 	}
 	n.server, err = New(Options{
-		Config: o.config, Cache: o.cache, Now: o.now, Random: rand.Reader,
+		Config: o.config, Cache: o.cache, Now: o.now, Random: rand.Reader, Tracer: o.tracer,
 		Logger: slog.New(slog.NewJSONHandler(n.log, nil)),
 	})
 	if err != nil {
@@ -436,9 +440,10 @@ func readRequest(r *bufio.Reader) (string, error) {
 	}
 }
 
-// stopped is a clock that stands still, so that no age passes between two answers.
+// stopped is a clock that stands still, so that no age passes between two answers. It
+// shows a whole second, as the dates of origins do, so that none of them is past.
 func stopped() func() time.Time {
-	now := time.Now()
+	now := time.Now().Truncate(time.Second)
 	return func() time.Time { return now }
 }
 

@@ -56,7 +56,13 @@ func (x *exchange) serveTunnel() bool {
 	x.prepare()
 	stats := &x.server.stats
 	stats.Streams.Add(1)
+	began := x.server.now()
 	err := x.route.upstream.Tunnel(x.ctx, x.out, x.upstreamOptions(), func() { stats.Streams.Add(-1) })
+	status := x.ctx.Response.StatusCode()
+	if x.ctx.Hijacked() {
+		status = fasthttp.StatusSwitchingProtocols
+	}
+	x.noteAsked(began, status, err)
 	switch {
 	case err == nil && x.ctx.Hijacked():
 		x.tunnelled = true
