@@ -81,7 +81,7 @@ func (r *recorder) serve(br *bufio.Reader, c net.Conn) {
 				r.note(&r.dirty, line)
 			}
 		}
-		if !regexp.MustCompile(`^[A-Za-z-]+ [!-~]+ HTTP/1\.1\r\n$`).MatchString(lines[0]) {
+		if !regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\\.1\r\n$").MatchString(lines[0]) {
 			r.note(&r.dirty, lines[0])
 		}
 		req, err := http.ReadRequest(bufio.NewReader(io.MultiReader(strings.NewReader(head), br)))
