@@ -431,6 +431,143 @@ func TestAnswerHeadPasses(t *testing.T) {
 	}
 }
 
+// What concerns one connection alone ends at Sedge.
+func TestHopByHopHeadersEnd(t *testing.T) {
+	o, heads := seen(t)
+	n := start(t, o, setup{})
+	n.raw("GET / HTTP/1.1\r\nHost: x\r\nConnection: X-Hop, keep-alive, Via\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nProxy-Connection: keep-alive\r\nProxy-Authorization: x\r\nTE: gzip, trailers\r\nTrailer: X-A\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\nX_Under: 1\r\nSedge-Segment: vip\r\nsedge-x: 1\r\nAccept: a\r\n\r\n")
+	head := <-heads
+	for _, part := range []string{"Hop", "eep-", "Proxy", "gzip", "Trailer", "Upgrade", "Settings", "Under", "Sedge-", "sedge-x"} {
+		if strings.Contains(head, part) {
+			t.Errorf("%q in %q", part, head)
+		}
+	}
+	for _, line := range []string{"Accept: a", "TE: trailers", "Via: 1.1 sedge"} {
+		if strings.Count(head, "\r\n"+line+"\r\n") != 1 {
+			t.Errorf("no single %q in %q", line, head)
+		}
+	}
+}
+
+// Neither side gets headers that the other did not send.
+func TestNothingIsInvented(t *testing.T) {
+	heads := make(chan string, 1)
+	n := start(t, rawOrigin(t, func(r *bufio.Reader, c net.Conn) {
+		head, err := readRequest(r)
+		if err != nil {
+			return
+		}
+		heads <- head
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	}), setup{})
+	answer := n.raw("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\na")
+	if head := <-heads; strings.Contains(head, "User-Agent") || strings.Contains(head, "Content-Type") || strings.Contains(head, "Accept") {
+		t.Errorf("the origin got %q", head)
+	}
+	if strings.Contains(answer, "Server:") || strings.Contains(answer, "Content-Type") || strings.Count(answer, "\r\nDate: ") != 1 {
+		t.Errorf("the client got %q", answer)
+	}
+}
+
+// Heads of many kilobytes pass on both sides; fasthttp's own limit is 4096 bytes.
+func TestLargeHeadsPass(t *testing.T) {
+	large := strings.Repeat("x", 20<<10)
+	n := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", r.Header.Get("X-Large")+r.URL.RawQuery)
+	}), setup{})
+	for _, path := range []string{"/", "/?" + strings.Repeat("y", 10<<10)} {
+		if r := n.get(path, "X-Large", large); r.StatusCode != 200 || !strings.HasPrefix(r.Header.Get("Content-Security-Policy"), large) {
+			t.Errorf("status %d, %d bytes", r.StatusCode, len(r.Header.Get("Content-Security-Policy")))
+		}
+	}
+}
+
+// A slow upload lives as long as something comes of it.
+func TestSlowUploadIsNotCut(t *testing.T) {
+	const limit = 400 * time.Millisecond
+	overEach(t, func(t *testing.T, client clientOf) {
+		s := setup{config: Config{HeaderTimeout: limit, IdleTimeout: limit}}
+		s.up.IdleTimeout, s.up.HeaderTimeout = limit, limit
+		n := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
+			got, err := io.ReadAll(r.Body)
+			fmt.Fprint(w, string(got), err)
+		}), s)
+		reader, writer := io.Pipe()
+		go func() {
+			for range 12 {
+				<-time.After(limit / 8) // the pace of the client: longer than the limit as a whole
+				if _, err := io.WriteString(writer, "a"); err != nil {
+					return
+				}
+			}
+			writer.Close()
+		}()
+		req, _ := http.NewRequest("POST", "http://"+n.addr+"/", reader)
+		resp, err := client(t, n, n.addr).RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if body, err := io.ReadAll(resp.Body); string(body) != "aaaaaaaaaaaa<nil>" || err != nil {
+			t.Errorf("%q, %v", body, err)
+		}
+	})
+}
+
+// A host names a site and never an address to connect to.
+func TestHostIsNoAddress(t *testing.T) {
+	o, heads := seen(t)
+	s := setup{}
+	s.up.Host = upstream.HostClient
+	n := start(t, o, s)
+	for _, head := range []string{"GET / HTTP/1.1\r\nHost: 127.0.0.1:1", "GET http://127.0.0.1:1/ HTTP/1.1\r\nHost: 127.0.0.1:1", "GET http://127.0.0.1:1/ HTTP/1.0"} {
+		answer := n.raw(head + "\r\n\r\n")
+		if got := <-heads; !strings.HasPrefix(answer, "HTTP/1.1 200") || !strings.HasPrefix(got, "GET / HTTP/1.1\r\nHost: 127.0.0.1:1\r\n") {
+			t.Errorf("%q: %q, the origin got %q", head, answer, got)
+		}
+	}
+}
+
+// A body that comes with a request for a page in memory is not the next request.
+func TestBodyBesideACachedPage(t *testing.T) {
+	targets := make(chan string, 10)
+	n := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		targets <- r.Method + r.URL.Path + string(body)
+		w.Header().Set("Content-Type", "text/html")
+		w.Header().Set("Cache-Control", "max-age=60")
+		_, _ = io.WriteString(w, shopPage)
+	}), setup{engines: always(text("#hero", "Hi"))})
+	get := "GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: Mozilla/5.0\r\n"
+	for _, body := range []string{"", "Content-Length: 4\r\n\r\nGET ", "Transfer-Encoding: chunked\r\n\r\n4\r\nGET \r\n0\r\n\r\n"} {
+		if body == "" {
+			body = "\r\n"
+		}
+		if answers := n.raw(get + body + get + "Connection: close\r\n\r\n"); strings.Count(answers, "HTTP/1.1 200") != 2 {
+			t.Errorf("%q: %q", body, answers)
+		}
+	}
+	close(targets)
+	for target := range targets {
+		if target != "GET/" && target != "GET/GET " {
+			t.Errorf("the origin got %q", target)
+		}
+	}
+	if n.server.Stats().CacheHits.Load() != 3 {
+		t.Errorf("%d hits", n.server.Stats().CacheHits.Load())
+	}
+}
+
+// The name of a file makes no page storable.
+func TestCacheDeception(t *testing.T) {
+	n := start(t, pages(t, "text/html", shopPage), setup{engines: always(text("#hero", "Hi"))})
+	for _, path := range []string{"/account/x.css", "/account/x.js", "/account;x.css", "/account%2Fx.css", "/account/%00.css"} {
+		if r := n.get(path); r.StatusCode != 200 || n.server.CacheUsage().Entries != 0 || r.Header.Get("Cache-Control") != "private, no-cache" {
+			t.Errorf("%s: %d, %d kept, %q", path, r.StatusCode, n.server.CacheUsage().Entries, r.Header.Get("Cache-Control"))
+		}
+	}
+}
+
 // A client that leaves while nothing comes takes its request along.
 func TestAbandonedRequestIsGivenUp(t *testing.T) {
 	arrived, left := make(chan struct{}), make(chan struct{})
