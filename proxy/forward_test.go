@@ -169,6 +169,7 @@ func TestLoopEnds(t *testing.T) {
 
 // The origin says whether it wants the body before the client has sent a byte of it.
 func TestExpectation(t *testing.T) {
+	t.Parallel() // it waits
 	const ask = "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
 	for name, refusal := range map[string]string{
 		"401": "HTTP/1.1 401 Who\r\nContent-Length: 2\r\n\r\nno", "413": "HTTP/1.1 413 Much\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno", "417": "HTTP/1.1 417 Un\r\nContent-Length: 2\r\n\r\nno",
@@ -484,6 +485,7 @@ func TestLargeHeadsPass(t *testing.T) {
 
 // A slow upload lives as long as something comes of it.
 func TestSlowUploadIsNotCut(t *testing.T) {
+	t.Parallel() // it waits
 	const limit = 400 * time.Millisecond
 	overEach(t, func(t *testing.T, client clientOf) {
 		s := setup{config: Config{HeaderTimeout: limit, IdleTimeout: limit}}
@@ -570,6 +572,7 @@ func TestCacheDeception(t *testing.T) {
 
 // A client that leaves while nothing comes takes its request along.
 func TestAbandonedRequestIsGivenUp(t *testing.T) {
+	t.Parallel() // it waits
 	arrived, left := make(chan struct{}), make(chan struct{})
 	n := start(t, rawOrigin(t, func(r *bufio.Reader, c net.Conn) {
 		if _, err := readRequest(r); err != nil {
@@ -593,6 +596,7 @@ func TestAbandonedRequestIsGivenUp(t *testing.T) {
 
 // A client that has sent the next request already has not left.
 func TestPatientClientIsServed(t *testing.T) {
+	t.Parallel() // it waits
 	n := start(t, rawOrigin(t, func(r *bufio.Reader, c net.Conn) {
 		for {
 			if _, err := readRequest(r); err != nil {
@@ -611,6 +615,7 @@ func TestPatientClientIsServed(t *testing.T) {
 
 // Streams may be silent for longer than a body may.
 func TestSilentStreamsAreNotCut(t *testing.T) {
+	t.Parallel() // it waits
 	const idle = 100 * time.Millisecond
 	s := setup{config: Config{IdleTimeout: idle}}
 	s.up.IdleTimeout = idle
@@ -627,7 +632,7 @@ func TestSilentStreamsAreNotCut(t *testing.T) {
 		<-time.After(4 * idle) // nothing happens for a while
 		_, _ = io.WriteString(c, "data: late\n\n")
 	}), s)
-	for name, wire := range map[string]string{"events": "", "socket": "Connection: Upgrade\r\nUpgrade: websocket\r\n"} {
+	for name, wire := range map[string]string{"events": "Connection: close\r\n", "socket": "Connection: Upgrade\r\nUpgrade: websocket\r\n"} {
 		c := dialNode(t, n)
 		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n"+wire+"\r\n")
 		if answer := readAll(c); !strings.Contains(answer, "data: late\n\n") {

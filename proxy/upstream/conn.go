@@ -131,12 +131,17 @@ func (c *conn) quietTLS() bool {
 	return n == 0 && isTimeout(err) && c.Conn.SetReadDeadline(time.Time{}) == nil
 }
 
-// closeWrite ends our direction only, if the transport can do that. A hijacked
-// connection hides its transport.
+// closeWrite ends our direction only, if the transport can do that.
 func closeWrite(nc net.Conn) bool {
-	if hijacked, ok := nc.(interface{ UnsafeConn() net.Conn }); ok {
-		nc = hijacked.UnsafeConn()
-	}
-	half, ok := nc.(interface{ CloseWrite() error })
+	half, ok := transport(nc).(interface{ CloseWrite() error })
 	return ok && half.CloseWrite() == nil
+}
+
+// transport returns what a hijacked connection hides; to close that one does nothing
+// before its handler has returned.
+func transport(nc net.Conn) net.Conn {
+	if hijacked, ok := nc.(interface{ UnsafeConn() net.Conn }); ok {
+		return hijacked.UnsafeConn()
+	}
+	return nc
 }
