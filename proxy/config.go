@@ -97,7 +97,10 @@ type Config struct {
 	PageMemory decision.Size `mapstructure:"page_memory"`
 
 	// TrustedProxies are addresses or networks in front of Sedge whose
-	// X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host are believed.
+	// X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host are believed. The
+	// client is the last address in X-Forwarded-For that is not among them. What
+	// others send in these headers, and in Forwarded, reaches nobody; a trusted
+	// proxy's Forwarded is passed on with our own part added, and not read.
 	TrustedProxies []string `mapstructure:"trusted_proxies"`
 
 	// ReservedPrefix is where Sedge's own paths on the site begin; "/_sedge" by

@@ -16,12 +16,12 @@ func (x *exchange) pickRoute() bool {
 		return false
 	}
 	x.route = x.site.find(x.page.Host, x.page.Path)
-	if x.isAmbiguous() {
-		x.fail(fasthttp.StatusBadRequest, errAmbiguous.Error())
-		return false
-	}
 	if x.route == nil {
 		x.fail(fasthttp.StatusNotFound, "no site is configured for this address")
+		return false
+	}
+	if x.isAmbiguous() {
+		x.fail(fasthttp.StatusBadRequest, errAmbiguous.Error())
 		return false
 	}
 	return true
