@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -39,7 +40,10 @@ const (
 // the body of a buffered answer into one write, and knows what was really sent.
 type conn struct {
 	net.Conn
-	listener *listener
+	raw    net.Conn  // the socket
+	out    net.Conn  // where to write: the socket, or TLS over it
+	tls    *tls.Conn // nil: plain
+	server *Server
 
 	phase       atomic.Uint32
 	interrupted atomic.Bool
@@ -69,8 +73,13 @@ var (
 	crlf = []byte("\r\n")
 )
 
-func newConn(nc net.Conn, l *listener) *conn {
-	return &conn{Conn: nc, listener: l, fresh: true}
+// newConn makes the server's side of nc, which reads from the socket raw.
+func newConn(nc, raw net.Conn, s *Server) *conn {
+	c := &conn{Conn: nc, raw: raw, out: raw, server: s, fresh: true}
+	if c.tls, _ = nc.(*tls.Conn); c.tls != nil {
+		c.out = nc
+	}
+	return c
 }
 
 // Read reads with the deadline that belongs to the phase.
@@ -85,7 +94,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 && phase == phaseIdle {
 		c.fresh = false
-		c.headEnds = time.Now().Add(c.listener.server.cfg.HeaderTimeout)
+		c.headEnds = time.Now().Add(c.server.cfg.HeaderTimeout)
 		c.phase.Store(phaseHead)
 	}
 	if err == io.EOF && phase != phaseIdle {
@@ -100,11 +109,11 @@ func (c *conn) armRead(phase uint32) error {
 	case phase == phaseHead:
 		until = c.headEnds
 	case phase == phaseBody:
-		until = extend(until, c.listener.server.cfg.IdleTimeout)
+		until = extend(until, c.server.cfg.IdleTimeout)
 	case c.fresh:
-		until = extend(until, c.listener.server.cfg.HeaderTimeout)
+		until = extend(until, c.server.cfg.HeaderTimeout)
 	default:
-		until = extend(until, c.listener.server.cfg.KeepAlive)
+		until = extend(until, c.server.cfg.KeepAlive)
 	}
 	if !until.Equal(c.readUntil) {
 		c.readUntil = until
@@ -173,7 +182,7 @@ func (c *conn) join() {
 	c.mu.Unlock()
 }
 
-func (c *conn) secure() bool { return false }
+func (c *conn) secure() bool { return c.tls != nil }
 
 func (c *conn) via() string { return "1.1 sedge" }
 
@@ -217,11 +226,10 @@ func (c *conn) carryToEnd(ctx *fasthttp.RequestCtx, body flow) {
 	resp.Header.Del(fasthttp.HeaderContentLength)
 	resp.Header.SetConnectionClose()
 	head := append([]byte(nil), resp.Header.Header()...)
-	server := c.listener.server
-	body.attach(flowTarget{server: server, down: c})
+	body.attach(flowTarget{server: c.server, down: c})
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(func(net.Conn) {
-		defer server.recoverStream()
+		defer c.server.recoverStream()
 		c.phase.Store(phaseBody) // it is no tunnel
 		_, err := c.Write(head)
 		if err == nil {
@@ -305,9 +313,16 @@ func (c *conn) send(parts ...[]byte) error {
 			return err
 		}
 		first := c.vector[0]
+		c.server.stats.Writes.Add(1) // before: whoever has the answer finds it counted
+		if c.tls != nil {            // encryption copies anyway, and many small records cost more
+			for _, part := range parts {
+				c.held = append(c.held, part...)
+			}
+			written, err := c.out.Write(c.held)
+			return c.account(c.held, int64(written), err)
+		}
 		c.buffers = c.vector[:n]
-		c.listener.server.stats.Writes.Add(1) // before: whoever has the answer finds it counted
-		written, err := c.buffers.WriteTo(c.Conn)
+		written, err := c.buffers.WriteTo(c.out)
 		return c.account(first, written, err)
 	}
 	for _, part := range c.vector[:n] {
@@ -337,8 +352,8 @@ func (c *conn) writePieces(p []byte) (int64, error) {
 		if err := c.armWrite(); err != nil {
 			return written, err
 		}
-		c.listener.server.stats.Writes.Add(1)
-		n, err := c.Conn.Write(p[:min(len(p), writePiece)])
+		c.server.stats.Writes.Add(1)
+		n, err := c.out.Write(p[:min(len(p), writePiece)])
 		written += int64(n)
 		if err != nil {
 			return written, err
@@ -352,7 +367,7 @@ func (c *conn) armWrite() error {
 	if c.phase.Load() == phaseTunnel {
 		return nil
 	}
-	until := extend(c.writeUntil, c.listener.server.cfg.IdleTimeout)
+	until := extend(c.writeUntil, c.server.cfg.IdleTimeout)
 	if until.Equal(c.writeUntil) {
 		return nil
 	}
@@ -362,7 +377,7 @@ func (c *conn) armWrite() error {
 
 // account notes what the kernel has taken, and tells a delivery that waits for it.
 func (c *conn) account(first []byte, written int64, err error) error {
-	c.listener.server.stats.BytesOut.Add(uint64(written))
+	c.server.stats.BytesOut.Add(uint64(written))
 	if err != nil {
 		c.failed = true
 	}
@@ -401,15 +416,19 @@ func (c *conn) Close() error {
 	}
 	reset, failed := c.reset, c.failed
 	c.mu.Unlock()
-	if tcp, _ := c.Conn.(*net.TCPConn); tcp != nil {
+	if tcp, _ := c.raw.(*net.TCPConn); tcp != nil {
 		switch {
 		case reset:
 			_ = tcp.SetLinger(0)
+			_ = tcp.Close() // also under TLS: no sign of an orderly end
 		case !failed && (phase == phaseHead || phase == phaseBody):
+			if c.tls != nil {
+				_ = c.tls.CloseWrite()
+			}
 			linger(tcp)
 		}
 	}
-	c.listener.gone(c)
+	c.server.conns.leave(c.raw)
 	return c.Conn.Close()
 }
 

@@ -91,7 +91,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	defer x.end()
-	if !x.accept() || !x.pickRoute() || x.serveTunnel() {
+	if !x.accept() || x.serveChallenge() || x.redirectToTLS() || !x.pickRoute() || x.serveTunnel() {
 		return
 	}
 	x.identify()

@@ -17,6 +17,7 @@ import (
 
 	"github.com/sedge-proxy/sedge/decision"
 	"github.com/sedge-proxy/sedge/proxy/cache"
+	"github.com/sedge-proxy/sedge/proxy/certificate"
 	"github.com/sedge-proxy/sedge/rewrite"
 	"github.com/sedge-proxy/sedge/visitor/attributes"
 )
@@ -42,7 +43,15 @@ type Server struct {
 	random    io.Reader
 	trusted   []netip.Prefix
 	http      *fasthttp.Server
+	plain     *queue // of connections for http that had to be prepared
+	h2        *http2
+	conns     connections
 	stats     Stats
+
+	certificates *certificate.Store      // nil: there is no TLS
+	challenge    fasthttp.RequestHandler // nil: ACME is off
+	tlsPort      atomic.Int32            // of the encrypted listener
+
 	variants  *cache.Variants
 	programs  *cache.Recent[decision.Digest, *program]
 	bodies    *cache.Bodies[*seenPage] // pages seen before, by the origin's bytes; nil for those that cannot be compiled
@@ -58,7 +67,7 @@ type Server struct {
 	site atomic.Pointer[Site]
 
 	mu        sync.Mutex
-	listeners []*listener
+	listeners []net.Listener
 	draining  bool
 }
 
@@ -97,6 +106,12 @@ func New(o Options) (*Server, error) {
 		programs: cache.NewRecent[decision.Digest, *program](maxPrograms),
 		bodies:   bodies, wholeTime: wholeTime,
 	}
+	s.conns = connections{server: s, open: make(map[net.Conn]netip.Addr), ips: make(map[netip.Addr]int)}
+	if cfg.TLS.Enabled() {
+		if err := s.loadCertificates(); err != nil {
+			return nil, fmt.Errorf("make server: %w", err)
+		}
+	}
 	s.exchanges.New = func() any {
 		x := &exchange{server: s, out: new(fasthttp.Request)}
 		x.headerFunc, x.informFunc = x.header, x.inform
@@ -105,7 +120,7 @@ func New(o Options) (*Server, error) {
 	s.ids.New = func() any { return new([16]byte) }
 	s.pages.New = func() any { return newPageBody(s) }
 	s.packers.New = func() any { return newPacker() }
-	s.http = s.newHTTP()
+	s.http, s.plain, s.h2 = s.newHTTP(), newQueue(), newHTTP2(s)
 	return s, nil
 }
 
@@ -175,29 +190,56 @@ func (s *Server) pinSite() *Site {
 	}
 }
 
-// Listen opens the site's listener.
-func (s *Server) Listen() (net.Listener, error) {
-	ln, err := net.Listen("tcp", s.cfg.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("listen on %q: %w", s.cfg.Listen, err)
+// Serve answers the connections of a plain listener until Shutdown; then it returns nil.
+func (s *Server) Serve(ln net.Listener) error { return s.serve(&listener{Listener: ln, server: s}) }
+
+// ServeTLS answers the connections of the encrypted listener until Shutdown; then
+// it returns nil. HTTP/2 is offered to them unless it is switched off.
+func (s *Server) ServeTLS(ln net.Listener) error {
+	if addr, ok := ln.Addr().(*net.TCPAddr); ok {
+		s.tlsPort.Store(int32(addr.Port))
 	}
-	return ln, nil
+	return s.serve(&listener{Listener: ln, server: s, tls: s.tlsConfig()})
 }
 
-// Serve answers the connections of ln until Shutdown; then it returns nil.
-func (s *Server) Serve(ln net.Listener) error {
-	l := newListener(ln, s)
-	s.mu.Lock()
-	if s.draining {
-		s.mu.Unlock()
-		return ln.Close()
+func (s *Server) serve(l *listener) error {
+	if !s.register(l) {
+		return nil
 	}
-	s.listeners = append(s.listeners, l)
-	s.mu.Unlock()
-	if err := s.http.Serve(l); err != nil {
-		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
+	var err error
+	if l.prepares() {
+		err = s.serveQueues(l)
+	} else {
+		err = s.http.Serve(l)
+	}
+	if err != nil {
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
 	}
 	return nil
+}
+
+// serveQueues answers what comes out of the queues while l fills them.
+func (s *Server) serveQueues(l *listener) error {
+	var served sync.WaitGroup
+	served.Go(func() { _ = s.http.Serve(s.plain) }) // ends when the queue is closed
+	served.Go(s.h2.serve)
+	if err := l.run(); err != nil {
+		return err
+	}
+	served.Wait()
+	return nil
+}
+
+// register notes a listener that Shutdown has to close; false: it closes already.
+func (s *Server) register(l net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining {
+		_ = l.Close()
+		return false
+	}
+	s.listeners = append(s.listeners, l)
+	return true
 }
 
 // Shutdown accepts no more connections, lets requests and streams end, and cuts
@@ -207,14 +249,17 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining = true
 	listeners := s.listeners
 	s.mu.Unlock()
-	err := s.http.ShutdownWithContext(ctx)
+	for _, l := range listeners {
+		_ = l.Close()
+	}
+	_ = s.plain.Close()
+	drained := make(chan error, 1)
+	go func() { drained <- s.h2.shutdown(ctx) }()
+	err := errors.Join(s.http.ShutdownWithContext(ctx), <-drained)
 	if err == nil {
 		err = s.waitStreams(ctx)
 	}
-	for _, l := range listeners {
-		_ = l.Listener.Close()
-		l.closeAll()
-	}
+	s.conns.closeAll()
 	s.SetSite(nil)
 	s.bodies.Close()
 	if err != nil {
