@@ -3,7 +3,6 @@ package proxy
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -174,13 +173,6 @@ const (
 	overTLS    protocol = "HTTP/1.1 over TLS"
 	overHTTP2  protocol = "HTTP/2"
 )
-
-// each runs a test over every implementation of the client's end.
-func each(t *testing.T, test func(t *testing.T, over protocol)) {
-	for _, over := range []protocol{plainHTTP1, overTLS, overHTTP2} {
-		t.Run(cmp.Or(string(over), "HTTP/1.1"), func(t *testing.T) { test(t, over) })
-	}
-}
 
 // node is a running server with its origin.
 type node struct {

@@ -28,6 +28,7 @@ type stream struct {
 	names    []string
 	source   bytes.Reader
 	reader   *bufio.Reader
+	body     streamBody
 
 	w        http.ResponseWriter
 	r        *http.Request
@@ -39,7 +40,9 @@ type stream struct {
 func newStream(s *Server) *stream {
 	// The head as HTTP/1.1 has it is no longer than what HTTP/2 counts of it, but for
 	// the request line, and what says how the body comes.
-	return &stream{server: s, reader: bufio.NewReaderSize(nil, int(s.cfg.MaxHeader)+8<<10)}
+	st := &stream{server: s, reader: bufio.NewReaderSize(nil, int(s.cfg.MaxHeader)+8<<10)}
+	st.body.stream = st
+	return st
 }
 
 // RemoteAddr returns the client's address.
@@ -89,7 +92,7 @@ func (s *stream) readHead() error {
 		return err
 	}
 	if length := h.ContentLength(); length > 0 || length == -1 {
-		s.ctx.Request.SetBodyStream((*streamBody)(s), length)
+		s.ctx.Request.SetBodyStream(&s.body, length)
 	}
 	return nil
 }
@@ -282,12 +285,12 @@ func (s *stream) writePieces(p []byte, flush bool) error {
 }
 
 // streamBody is the request's body.
-type streamBody stream
+type streamBody struct{ stream *stream }
 
 // Read waits for what the client sends for at most the idle limit.
 func (b *streamBody) Read(p []byte) (int, error) {
-	defer b.limits.awaitRead()()
-	return b.r.Body.Read(p)
+	defer b.stream.limits.awaitRead()()
+	return b.stream.r.Body.Read(p)
 }
 
 // streamLimits bound each read and each write of one stream. HTTP/2's own
