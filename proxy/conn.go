@@ -19,6 +19,7 @@ const (
 	phaseIdle   uint32 = iota // the first byte of a request
 	phaseHead                 // the rest of its head
 	phaseBody                 // its body
+	phaseDrain                // what nobody wanted of its body
 	phaseTunnel               // whatever an upgraded connection carries
 )
 
@@ -40,7 +41,7 @@ const (
 // the body of a buffered answer into one write, and knows what was really sent.
 type conn struct {
 	net.Conn
-	raw    net.Conn  // the socket
+	place  *place
 	out    net.Conn  // where to write: the socket, or TLS over it
 	tls    *tls.Conn // nil: plain
 	server *Server
@@ -49,9 +50,10 @@ type conn struct {
 	interrupted atomic.Bool
 	closed      atomic.Bool
 
+	in intake
+
 	// Of the goroutine that reads.
 	fresh     bool      // no request has come yet
-	queued    bool      // the request was there before the last answer had left
 	headEnds  time.Time // deadline of the head that is being read
 	readUntil time.Time // deadline that is set
 
@@ -59,6 +61,7 @@ type conn struct {
 	writeUntil time.Time
 	reset      bool   // close with RST: the answer has no other sign of being cut
 	failed     bool   // a write failed
+	answered   bool   // a byte of the answer was written
 	hold       bool   // keep the next write until the one after it
 	held       []byte // what is kept
 	vector     [4][]byte
@@ -73,25 +76,30 @@ var (
 	crlf = []byte("\r\n")
 )
 
-// newConn makes the server's side of nc, which reads from the socket raw.
-func newConn(nc, raw net.Conn, s *Server) *conn {
-	c := &conn{Conn: nc, raw: raw, out: raw, server: s, fresh: true}
+// newConn makes the server's side of nc, which reads from the place's socket.
+func newConn(nc net.Conn, p *place, s *Server) *conn {
+	c := &conn{Conn: nc, place: p, out: p.raw, server: s, fresh: true}
 	if c.tls, _ = nc.(*tls.Conn); c.tls != nil {
 		c.out = nc
 	}
+	p.phase.Store(&c.phase)
 	return c
 }
 
-// Read reads with the deadline that belongs to the phase.
+// Read reads heads for fasthttp with the deadline that belongs to the phase, and
+// whatever comes over a tunnel.
 func (c *conn) Read(p []byte) (int, error) {
 	phase := c.phase.Load()
-	if phase == phaseTunnel {
+	switch phase {
+	case phaseTunnel:
+		if n := c.in.take(p); n > 0 {
+			return n, nil
+		}
 		return c.Conn.Read(p)
+	case phaseBody, phaseDrain:
+		return 0, errUnread
 	}
-	if err := c.armRead(phase); err != nil {
-		return 0, err
-	}
-	n, err := c.Conn.Read(p)
+	n, err := c.readHead(p, phase)
 	if n > 0 && phase == phaseIdle {
 		c.fresh = false
 		c.headEnds = time.Now().Add(c.server.cfg.HeaderTimeout)
@@ -106,7 +114,7 @@ func (c *conn) Read(p []byte) (int, error) {
 func (c *conn) armRead(phase uint32) error {
 	until := c.readUntil
 	switch {
-	case phase == phaseHead:
+	case phase == phaseHead, phase == phaseDrain:
 		until = c.headEnds
 	case phase == phaseBody:
 		until = extend(until, c.server.cfg.IdleTimeout)
@@ -145,7 +153,7 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 		return c.Conn.SetReadDeadline(t)
 	}
 	if !t.IsZero() {
-		c.queued = c.phase.Swap(phaseBody) == phaseIdle
+		c.phase.Store(phaseBody)
 	}
 	return nil
 }
@@ -156,6 +164,14 @@ func (c *conn) SetDeadline(t time.Time) error {
 	return c.Conn.SetDeadline(t)
 }
 
+// CloseWrite ends our direction of a tunnel, if the transport can do that.
+func (c *conn) CloseWrite() error {
+	if half, ok := c.out.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
 // idle tells that an answer is complete and the next request may come.
 func (c *conn) idle() {
 	if c.phase.Load() == phaseTunnel {
@@ -164,8 +180,11 @@ func (c *conn) idle() {
 	c.mu.Lock()
 	_ = c.flush() // an error shows at the next read
 	c.settle()
+	c.answered = false
 	c.mu.Unlock()
-	c.phase.Store(phaseIdle)
+	if c.in.body.drain() { // else the next read says so
+		c.phase.Store(phaseIdle)
+	}
 }
 
 // interrupt makes a read of the request body return, now and later.
@@ -186,12 +205,9 @@ func (c *conn) secure() bool { return c.tls != nil }
 
 func (c *conn) via() string { return "1.1 sedge" }
 
-// inform sends a 1xx answer. Behind an answer that fasthttp still holds back, since
-// the next request was there already, it would come too early: it is left out.
+// inform sends a 1xx answer. fasthttp holds no answer back that it could overtake,
+// since it never sees a request before it has asked for it.
 func (c *conn) inform(status int, header *fasthttp.ResponseHeader) {
-	if c.queued {
-		return
-	}
 	head := fmt.Appendf(nil, "HTTP/1.1 %d %s\r\n", status, fasthttp.StatusMessage(status))
 	for name, value := range header.All() {
 		head = append(append(append(append(head, name...), ": "...), value...), crlf...)
@@ -253,6 +269,7 @@ func (c *conn) cut() {
 func (c *conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.answered = true
 	if c.hold {
 		c.hold = false
 		c.held = append(c.held[:0], p...)
@@ -416,19 +433,19 @@ func (c *conn) Close() error {
 	}
 	reset, failed := c.reset, c.failed
 	c.mu.Unlock()
-	if tcp, _ := c.raw.(*net.TCPConn); tcp != nil {
+	if tcp, _ := c.place.raw.(*net.TCPConn); tcp != nil {
 		switch {
 		case reset:
 			_ = tcp.SetLinger(0)
 			_ = tcp.Close() // also under TLS: no sign of an orderly end
-		case !failed && (phase == phaseHead || phase == phaseBody):
+		case !failed && (phase == phaseHead || phase == phaseBody || phase == phaseDrain):
 			if c.tls != nil {
 				_ = c.tls.CloseWrite()
 			}
 			linger(tcp)
 		}
 	}
-	c.server.conns.leave(c.raw)
+	c.server.conns.leave(c.place)
 	return c.Conn.Close()
 }
 

@@ -1,6 +1,12 @@
 package proxy
 
-import "github.com/valyala/fasthttp"
+import (
+	"io"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/sedge-proxy/sedge/proxy/upstream"
+)
 
 // downstream is the visitor's end of a request: what the handler needs of it
 // besides the request and the answer. HTTP/1.1 ([conn]) and HTTP/2 implement it,
@@ -19,6 +25,21 @@ type downstream interface {
 	// for a client who would not understand it.
 	inform(status int, header *fasthttp.ResponseHeader)
 
+	// begin tells how the request is framed, as its checked head says, before
+	// anything of its body is asked for.
+	begin(h *fasthttp.RequestHeader, frame framing)
+
+	// body returns the request's body. There is one if begin was told so.
+	body() content
+
+	// reusable reports whether the connection can serve another request although
+	// this one's body may not have been read to its end.
+	reusable() bool
+
+	// gone reports whether the client has left, as far as that shows. It is asked
+	// only while nothing reads a body.
+	gone() bool
+
 	// interrupt makes a read of the request body return, now and later.
 	interrupt()
 
@@ -34,4 +55,16 @@ type downstream interface {
 	// write sends a part of the body that is carried; chunked says that it has no
 	// known length. When it returns, the part has left.
 	write(p []byte, chunked bool) error
+}
+
+// content is the body of a request. Read ends with io.EOF only where the body does.
+type content interface {
+	io.Reader
+
+	// trailers returns what followed the body, once that has ended.
+	trailers() []upstream.Trailer
+
+	// awaited reports whether the client waits to be told to send the body. The
+	// first Read tells it.
+	awaited() bool
 }

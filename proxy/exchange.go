@@ -28,10 +28,12 @@ type exchange struct {
 
 	// accept
 	fields    []field
-	id        string // of the request
+	id        string     // of the request
+	peer      netip.Addr // the other end of the connection
 	clientIP  netip.Addr
 	scheme    string
 	host      string // as the client asked, with port
+	rawPath   []byte // as it came
 	trusted   bool   // the peer may speak for others
 	tunnelled bool
 
@@ -114,6 +116,10 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 
 // begin takes an exchange from the pool and pins the site.
 func (s *Server) begin(ctx *fasthttp.RequestCtx) *exchange {
+	if !s.overload.admits() {
+		s.refuse(ctx)
+		return nil
+	}
 	site := s.pinSite()
 	if site == nil {
 		ctx.Error("starting", fasthttp.StatusServiceUnavailable)
@@ -134,6 +140,9 @@ func (x *exchange) end() {
 		x.server.stats.Panics.Add(1)
 		x.server.log.Error("request panicked", "request_id", x.id, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 		x.fail(fasthttp.StatusInternalServerError, "internal error")
+		x.ctx.SetConnectionClose()
+	}
+	if !x.down.reusable() {
 		x.ctx.SetConnectionClose()
 	}
 	if !x.tunnelled {
@@ -284,7 +293,7 @@ type lookup struct {
 
 // requestBody is the client's body on its way to the origin.
 type requestBody struct {
-	stream interface{ Read(p []byte) (int, error) }
+	stream content
 	left   int64 // -1: no limit
 	over   bool
 }

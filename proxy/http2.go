@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -19,7 +20,7 @@ import (
 type http2 struct {
 	server  *Server
 	http    *http.Server
-	conns   *queue
+	conns   *handover
 	once    sync.Once
 	done    chan struct{} // closed when serve has ended
 	streams sync.Pool
@@ -29,7 +30,7 @@ type http2 struct {
 const pingTimeout = 15 * time.Second
 
 func newHTTP2(s *Server) *http2 {
-	h := &http2{server: s, conns: newQueue(), done: make(chan struct{})}
+	h := &http2{server: s, conns: newHandover(), done: make(chan struct{})}
 	h.streams.New = func() any { return newStream(s) }
 	protocols := new(http.Protocols)
 	protocols.SetHTTP2(true)
@@ -39,6 +40,7 @@ func newHTTP2(s *Server) *http2 {
 		MaxHeaderBytes: int(s.cfg.MaxHeader),
 		IdleTimeout:    s.cfg.KeepAlive,
 		ErrorLog:       log.New(io.Discard, "", 0), // its messages may hold bytes of an attacker
+		ConnState:      h.note,
 		ConnContext: func(ctx context.Context, nc net.Conn) context.Context {
 			return context.WithValue(ctx, peerKey{}, nc.RemoteAddr())
 		},
@@ -51,6 +53,23 @@ func newHTTP2(s *Server) *http2 {
 		},
 	}
 	return h
+}
+
+// note keeps in mind whether a connection has streams under way.
+func (h *http2) note(nc net.Conn, state http.ConnState) {
+	secured, _ := nc.(*tls.Conn)
+	if secured == nil {
+		return
+	}
+	under := secured.NetConn().(*socket)
+	switch state {
+	case http.StateNew:
+		under.place.phase.Store(&under.phase)
+	case http.StateActive:
+		under.phase.Store(phaseBody)
+	case http.StateIdle:
+		under.phase.Store(phaseIdle)
+	}
 }
 
 // peerKey finds the client's address in a request's context.

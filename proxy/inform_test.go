@@ -50,7 +50,7 @@ func TestEarlyHintsInPipeline(t *testing.T) {
 	r := bufio.NewReader(c)
 	for i := range 5 {
 		resp, err := http.ReadResponse(r, nil)
-		if err == nil && resp.StatusCode == 103 && i == 0 {
+		if err == nil && resp.StatusCode == 103 {
 			resp, err = http.ReadResponse(r, nil)
 		}
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 
 // listener takes connections within the limits. Plain ones are ready at once and
 // come out of Accept. Those that begin with a handshake or a PROXY header get a
-// goroutine for that, and come out of the server's queues.
+// goroutine for that, and come out of a [handover].
 type listener struct {
 	net.Listener
 	server *Server
@@ -25,7 +26,7 @@ type listener struct {
 // Answers to connections beyond a limit.
 const (
 	tooMany = "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
-	noRoom  = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+	tooBusy = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
 )
 
 // prepares reports whether connections need something before they can be served.
@@ -34,12 +35,12 @@ func (l *listener) prepares() bool { return l.tls != nil || l.server.cfg.ProxyPr
 // Accept waits for the next connection that is within the limits.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
-		nc, err := l.accept()
+		place, err := l.accept()
 		if err != nil {
 			return nil, err
 		}
-		if l.admit(nc, nc) {
-			return newConn(nc, nc, l.server), nil
+		if l.admit(place, place.raw) {
+			return newConn(place.raw, place, l.server), nil
 		}
 	}
 }
@@ -54,15 +55,16 @@ func (l *listener) Close() error {
 
 // accept waits for the next connection that there is room for. A lack of file
 // descriptors passes; the listener stays.
-func (l *listener) accept() (net.Conn, error) {
+func (l *listener) accept() (*place, error) {
 	wait := 5 * time.Millisecond
 	for {
-		nc, err := l.Listener.Accept()
+		raw, err := l.Listener.Accept()
 		switch {
-		case err == nil && l.server.conns.enter(nc):
-			return nc, nil
 		case err == nil:
-			l.refuse(nc, noRoom)
+			if place := l.server.conns.enter(raw); place != nil {
+				return place, nil
+			}
+			l.refuse(raw, tooBusy)
 		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ECONNABORTED):
 			time.Sleep(wait)
 			wait = min(2*wait, time.Second)
@@ -73,12 +75,12 @@ func (l *listener) accept() (net.Conn, error) {
 }
 
 // admit counts a connection for the client's address, as nc knows it.
-func (l *listener) admit(raw, nc net.Conn) bool {
-	if l.server.conns.claim(raw, addrOf(nc)) {
+func (l *listener) admit(place *place, nc net.Conn) bool {
+	if l.server.conns.claim(place, addrOf(nc)) {
 		return true
 	}
-	l.server.conns.leave(raw)
-	l.refuse(raw, tooMany)
+	l.server.conns.leave(place)
+	l.refuse(place.raw, tooMany)
 	return false
 }
 
@@ -95,79 +97,91 @@ func (l *listener) refuse(raw net.Conn, answer string) {
 // run takes connections and prepares each, until the listener is closed.
 func (l *listener) run() error {
 	for {
-		raw, err := l.accept()
+		place, err := l.accept()
 		if errors.Is(err, net.ErrClosed) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		go l.prepare(raw)
+		go l.prepare(place)
 	}
 }
 
 // prepare gets a connection to where requests can be read. All of it has the time
 // of one request's head.
-func (l *listener) prepare(raw net.Conn) {
-	s := l.server
+func (l *listener) prepare(place *place) {
+	s, raw := l.server, place.raw
 	defer s.recoverStream()
 	handed := false
 	defer func() {
 		if !handed {
-			s.conns.leave(raw)
+			s.conns.leave(place)
 			_ = raw.Close()
 		}
 	}()
 	if raw.SetDeadline(time.Now().Add(s.cfg.HeaderTimeout)) != nil {
 		return
 	}
-	nc := raw
-	if s.cfg.ProxyProtocol && (len(s.trusted) == 0 || s.trusts(addrOf(raw))) {
-		announced := proxyproto.NewConn(raw, proxyproto.WithPolicy(proxyproto.REQUIRE), proxyproto.SetReadHeaderTimeout(0))
-		if _, err := announced.Read(nil); err != nil {
-			s.stats.BadRequests.Add(1)
+	nc, err := l.announced(raw)
+	if err != nil {
+		s.stats.BadRequests.Add(1)
+		return
+	}
+	if !l.admit(place, nc) {
+		return
+	}
+	if l.tls != nil {
+		secured := tls.Server(&socket{Conn: nc, place: place, server: s}, l.tls)
+		if err := secured.Handshake(); err != nil {
+			s.stats.Handshakes.Add(1)
 			return
 		}
-		nc = announced
+		nc = secured
 	}
-	if !l.admit(raw, nc) {
-		handed = true
-		return
+	if raw.SetDeadline(time.Time{}) == nil {
+		handed = s.handOver(nc, place)
 	}
-	if l.tls == nil {
-		handed = raw.SetDeadline(time.Time{}) == nil && s.plain.push(newConn(nc, raw, s))
-		return
+}
+
+// announced reads the PROXY header, if the connection must begin with one. The
+// address of what it returns is the client's.
+func (l *listener) announced(raw net.Conn) (net.Conn, error) {
+	s := l.server
+	if !s.cfg.ProxyProtocol || len(s.trusted) > 0 && !s.trusts(addrOf(raw)) {
+		return raw, nil
 	}
-	under := &socket{Conn: nc, raw: raw, server: s}
-	secured := tls.Server(under, l.tls)
-	if err := secured.Handshake(); err != nil {
-		s.stats.FailedHandshakes.Add(1)
-		return
+	nc := proxyproto.NewConn(raw, proxyproto.WithPolicy(proxyproto.REQUIRE), proxyproto.SetReadHeaderTimeout(0))
+	_, err := nc.Read(nil)
+	return nc, err
+}
+
+// handOver gives a connection that is ready to whoever speaks its protocol.
+func (s *Server) handOver(nc net.Conn, place *place) bool {
+	if secured, ok := nc.(*tls.Conn); ok {
+		switch secured.ConnectionState().NegotiatedProtocol {
+		case "h2":
+			return s.h2.conns.push(nc)
+		case "", "http/1.1":
+		default: // an authority that asked for a challenge's certificate
+			return false
+		}
 	}
-	if raw.SetDeadline(time.Time{}) != nil {
-		return
-	}
-	switch secured.ConnectionState().NegotiatedProtocol {
-	case "h2":
-		under.counts = true
-		handed = s.h2.conns.push(secured)
-	case "", "http/1.1":
-		handed = s.plain.push(newConn(secured, raw, s))
-	}
+	return s.plain.push(newConn(nc, place, s))
 }
 
 // socket is what a TLS connection is made over.
 type socket struct {
 	net.Conn
-	raw    net.Conn
+	place  *place
 	server *Server
-	counts bool // bytes: over HTTP/2 nobody else does
+	phase  atomic.Uint32 // over HTTP/2
 }
 
-// Write counts what is sent.
+// Write counts what is sent. Over HTTP/1.1 the connection above does.
 func (s *socket) Write(p []byte) (int, error) {
 	n, err := s.Conn.Write(p)
-	if s.counts {
+	if s.place.phase.Load() == &s.phase {
 		s.server.stats.Writes.Add(1)
 		s.server.stats.BytesOut.Add(uint64(n))
 	}
@@ -176,113 +190,49 @@ func (s *socket) Write(p []byte) (int, error) {
 
 // Close gives the connection's place free.
 func (s *socket) Close() error {
-	s.server.conns.leave(s.raw)
+	s.server.conns.leave(s.place)
 	return s.Conn.Close()
 }
 
-// queue is a listener of connections that another one has taken.
-type queue struct {
+// handover is a listener of connections that another one has taken.
+type handover struct {
 	ready  chan net.Conn
 	closed chan struct{}
 	once   sync.Once
 }
 
-func newQueue() *queue {
-	return &queue{ready: make(chan net.Conn), closed: make(chan struct{})}
+func newHandover() *handover {
+	return &handover{ready: make(chan net.Conn), closed: make(chan struct{})}
 }
 
 // push hands a connection over; false: nobody takes any more.
-func (q *queue) push(nc net.Conn) bool {
+func (h *handover) push(nc net.Conn) bool {
 	select {
-	case q.ready <- nc:
+	case h.ready <- nc:
 		return true
-	case <-q.closed:
+	case <-h.closed:
 		return false
 	}
 }
 
 // Accept returns the next connection.
-func (q *queue) Accept() (net.Conn, error) {
+func (h *handover) Accept() (net.Conn, error) {
 	select {
-	case nc := <-q.ready:
+	case nc := <-h.ready:
 		return nc, nil
-	case <-q.closed:
+	case <-h.closed:
 		return nil, net.ErrClosed
 	}
 }
 
-// Close ends the queue.
-func (q *queue) Close() error {
-	q.once.Do(func() { close(q.closed) })
+// Close ends it.
+func (h *handover) Close() error {
+	h.once.Do(func() { close(h.closed) })
 	return nil
 }
 
 // Addr is the address of no socket: the connections come from several.
-func (q *queue) Addr() net.Addr { return new(net.TCPAddr) }
-
-// connections are all that clients have open, over all listeners, by the socket.
-type connections struct {
-	server *Server
-
-	mu   sync.Mutex
-	open map[net.Conn]netip.Addr
-	ips  map[netip.Addr]int
-}
-
-// enter takes a connection if there is room for one more.
-func (c *connections) enter(raw net.Conn) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.open) >= c.server.cfg.MaxConnections {
-		return false
-	}
-	c.open[raw] = netip.Addr{}
-	c.server.stats.Connections.Add(1)
-	return true
-}
-
-// claim counts the connection for an address, if that has room for one more.
-func (c *connections) claim(raw net.Conn, ip netip.Addr) bool {
-	limit := c.server.cfg.MaxConnectionsPerIP
-	if limit == 0 || !ip.IsValid() {
-		return true
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ips[ip] >= limit {
-		return false
-	}
-	c.ips[ip]++
-	c.open[raw] = ip
-	return true
-}
-
-// leave notes that a connection is closed, once.
-func (c *connections) leave(raw net.Conn) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	ip, open := c.open[raw]
-	if !open {
-		return
-	}
-	delete(c.open, raw)
-	c.server.stats.Connections.Add(-1)
-	if n, counted := c.ips[ip]; counted && n > 1 {
-		c.ips[ip]--
-	} else {
-		delete(c.ips, ip)
-	}
-}
-
-// closeAll cuts every connection. The goroutines that serve them notice, and close
-// them properly.
-func (c *connections) closeAll() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for raw := range c.open {
-		_ = raw.Close()
-	}
-}
+func (h *handover) Addr() net.Addr { return new(net.TCPAddr) }
 
 func addrOf(nc net.Conn) netip.Addr {
 	if tcp, ok := nc.RemoteAddr().(*net.TCPAddr); ok {

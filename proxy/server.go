@@ -25,6 +25,10 @@ import (
 // maxPrograms bounds how many compiled plans are kept.
 const maxPrograms = 1024
 
+// closingConns is room for connections that are closed, but not yet ended: the
+// listener holds the limit.
+const closingConns = 1024
+
 // Options are what a server is made of.
 type Options struct {
 	Config Config
@@ -43,15 +47,16 @@ type Server struct {
 	random    io.Reader
 	trusted   []netip.Prefix
 	http      *fasthttp.Server
-	plain     *queue // of connections for http that had to be prepared
+	plain     *handover // of connections for http that had to be prepared
 	h2        *http2
-	conns     connections
+	conns     *connections
 	stats     Stats
 
 	certificates *certificate.Store      // nil: there is no TLS
 	challenge    fasthttp.RequestHandler // nil: ACME is off
 	tlsPort      atomic.Int32            // of the encrypted listener
 
+	overload  *overload
 	variants  *cache.Variants
 	programs  *cache.Recent[decision.Digest, *program]
 	bodies    *cache.Bodies[*seenPage] // pages seen before, by the origin's bytes; nil for those that cannot be compiled
@@ -106,11 +111,15 @@ func New(o Options) (*Server, error) {
 		programs: cache.NewRecent[decision.Digest, *program](maxPrograms),
 		bodies:   bodies, wholeTime: wholeTime,
 	}
-	s.conns = connections{server: s, open: make(map[net.Conn]netip.Addr), ips: make(map[netip.Addr]int)}
+	s.conns = newConnections(s)
 	if cfg.TLS.Enabled() {
 		if err := s.loadCertificates(); err != nil {
 			return nil, fmt.Errorf("make server: %w", err)
 		}
+	}
+	s.overload = newOverload(&s.cfg, &s.stats.InFlight)
+	if err := s.overload.start(); err != nil {
+		return nil, fmt.Errorf("make server: %w", err)
 	}
 	s.exchanges.New = func() any {
 		x := &exchange{server: s, out: new(fasthttp.Request)}
@@ -120,7 +129,7 @@ func New(o Options) (*Server, error) {
 	s.ids.New = func() any { return new([16]byte) }
 	s.pages.New = func() any { return newPageBody(s) }
 	s.packers.New = func() any { return newPacker() }
-	s.http, s.plain, s.h2 = s.newHTTP(), newQueue(), newHTTP2(s)
+	s.http, s.plain, s.h2 = s.newHTTP(), newHandover(), newHTTP2(s)
 	return s, nil
 }
 
@@ -131,14 +140,13 @@ func (s *Server) newHTTP() *fasthttp.Server {
 		Handler:        s.handle,
 		ErrorHandler:   s.handleBroken,
 		HeaderReceived: s.headerReceived,
-		ExpectHandler:  s.expect,
 		ConnState: func(nc net.Conn, state fasthttp.ConnState) {
 			if c, ok := nc.(*conn); ok && state == fasthttp.StateIdle {
 				c.idle()
 			}
 		},
 		Logger:                        quietLogger{s.log},
-		Concurrency:                   s.cfg.MaxConnections,
+		Concurrency:                   s.cfg.MaxConnections + closingConns,
 		ReadBufferSize:                int(s.cfg.MaxHeader),
 		StreamRequestBody:             true,
 		DisablePreParseMultipartForm:  true,
@@ -152,8 +160,14 @@ func (s *Server) newHTTP() *fasthttp.Server {
 }
 
 // headerReceived tells the connection that the head is in: what is read from now
-// on is the body, which has a limit per read. The value itself is not used.
-func (s *Server) headerReceived(*fasthttp.RequestHeader) fasthttp.RequestConfig {
+// on is the body, which has a limit per read. The value itself is not used. Bodies
+// are read by the connection, so fasthttp is to see none; accept says again how the
+// request is framed, which stands in the raw headers.
+func (s *Server) headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	if h.ContentLength() > 0 || h.ContentLength() == -1 {
+		h.SetContentLength(0)
+	}
+	h.Del(fasthttp.HeaderExpect)
 	return fasthttp.RequestConfig{ReadTimeout: s.cfg.IdleTimeout}
 }
 
@@ -208,7 +222,7 @@ func (s *Server) serve(l *listener) error {
 	}
 	var err error
 	if l.prepares() {
-		err = s.serveQueues(l)
+		err = s.serveHandovers(l)
 	} else {
 		err = s.http.Serve(l)
 	}
@@ -218,10 +232,10 @@ func (s *Server) serve(l *listener) error {
 	return nil
 }
 
-// serveQueues answers what comes out of the queues while l fills them.
-func (s *Server) serveQueues(l *listener) error {
+// serveHandovers answers what is handed over while l takes connections.
+func (s *Server) serveHandovers(l *listener) error {
 	var served sync.WaitGroup
-	served.Go(func() { _ = s.http.Serve(s.plain) }) // ends when the queue is closed
+	served.Go(func() { _ = s.http.Serve(s.plain) }) // ends when the handover does
 	served.Go(s.h2.serve)
 	if err := l.run(); err != nil {
 		return err
@@ -261,6 +275,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.conns.closeAll()
 	s.SetSite(nil)
+	s.overload.stop()
 	s.bodies.Close()
 	if err != nil {
 		return fmt.Errorf("shut down: %w", err)

@@ -36,15 +36,17 @@ type Stats struct {
 	// [0] counts requests that ended without an answer.
 	Requests [6]atomic.Uint64
 
-	Connections      atomic.Int64  // gauge: open connections
-	InFlight         atomic.Int64  // gauge: requests in their handler
-	Streams          atomic.Int64  // gauge: bodies and tunnels under way
-	Refused          atomic.Uint64 // connections refused at a limit
-	FailedHandshakes atomic.Uint64 // TLS handshakes that came to nothing
-	BadRequests      atomic.Uint64 // requests refused for their framing
-	Panics           atomic.Uint64 // requests whose handler panicked
-	BytesOut         atomic.Uint64
-	Writes           atomic.Uint64 // calls to the kernel that sent something
+	Connections atomic.Int64  // gauge: open connections
+	InFlight    atomic.Int64  // gauge: requests in their handler
+	Streams     atomic.Int64  // gauge: bodies and tunnels under way
+	Refused     atomic.Uint64 // connections refused at a limit
+	Evicted     atomic.Uint64 // connections closed to make room for others
+	Handshakes  atomic.Uint64 // of TLS that came to nothing
+	Shed        atomic.Uint64 // requests refused because of overload
+	BadRequests atomic.Uint64 // requests refused for their framing
+	Panics      atomic.Uint64 // requests whose handler panicked
+	BytesOut    atomic.Uint64
+	Writes      atomic.Uint64 // calls to the kernel that sent something
 
 	Concerned    atomic.Uint64 // requests for a page that an experience names
 	Personalized atomic.Uint64 // answers with at least one edit or action applied

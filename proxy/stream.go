@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"bytes"
+	"maps"
 	"net"
 	"net/http"
 	"net/textproto"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/sedge-proxy/sedge/proxy/upstream"
 )
 
 // streamPiece is how much of a body is written under one idle limit.
@@ -28,7 +31,7 @@ type stream struct {
 	names    []string
 	source   bytes.Reader
 	reader   *bufio.Reader
-	body     streamBody
+	content  streamBody
 
 	w        http.ResponseWriter
 	r        *http.Request
@@ -41,7 +44,7 @@ func newStream(s *Server) *stream {
 	// The head as HTTP/1.1 has it is no longer than what HTTP/2 counts of it, but for
 	// the request line, and what says how the body comes.
 	st := &stream{server: s, reader: bufio.NewReaderSize(nil, int(s.cfg.MaxHeader)+8<<10)}
-	st.body.stream = st
+	st.content.stream = st
 	return st
 }
 
@@ -88,13 +91,7 @@ func (s *stream) readHead() error {
 	s.reader.Reset(&s.source)
 	h := &s.ctx.Request.Header
 	h.DisableNormalizing()
-	if err := h.Read(s.reader); err != nil {
-		return err
-	}
-	if length := h.ContentLength(); length > 0 || length == -1 {
-		s.ctx.Request.SetBodyStream(&s.body, length)
-	}
-	return nil
+	return h.Read(s.reader)
 }
 
 // appendHead writes the head out as HTTP/1.1 has it. What the standard library has
@@ -246,6 +243,17 @@ func (s *stream) inform(status int, header *fasthttp.ResponseHeader) {
 	clear(h)
 }
 
+func (s *stream) begin(h *fasthttp.RequestHeader, frame framing) {
+	h.SetContentLength(int(frame.length))
+}
+
+func (s *stream) body() content { return &s.content }
+
+// reusable reports that other streams mind nothing of this one's body.
+func (s *stream) reusable() bool { return true }
+
+func (s *stream) gone() bool { return s.r.Context().Err() != nil }
+
 func (s *stream) interrupt() { s.limits.cutRead() }
 
 func (s *stream) expect(d *delivery) {
@@ -292,6 +300,20 @@ func (b *streamBody) Read(p []byte) (int, error) {
 	defer b.stream.limits.awaitRead()()
 	return b.stream.r.Body.Read(p)
 }
+
+// trailers returns what followed the body.
+func (b *streamBody) trailers() (trailers []upstream.Trailer) {
+	for _, name := range slices.Sorted(maps.Keys(b.stream.r.Trailer)) {
+		for _, value := range b.stream.r.Trailer[name] {
+			trailers = append(trailers, upstream.Trailer{Name: name, Value: value})
+		}
+	}
+	return trailers
+}
+
+// awaited is false: the standard library tells the client to send at the first Read,
+// and hides that it was asked.
+func (b *streamBody) awaited() bool { return false }
 
 // streamLimits bound each read and each write of one stream. HTTP/2's own
 // deadlines run on while nobody reads or writes, so timers set them when they are due.

@@ -250,7 +250,10 @@ func TestWhatIsNotEdited(t *testing.T) {
 	}
 }
 
-func TestTunnel(t *testing.T) {
+// openTunnel switches a connection to an origin that says hello and then repeats
+// what it hears, up to an exclamation mark.
+func openTunnel(t *testing.T) (*node, net.Conn, *bufio.Reader) {
+	t.Helper()
 	o := rawOrigin(t, func(r *bufio.Reader, c net.Conn) {
 		head, err := readRequest(r)
 		if err != nil {
@@ -262,14 +265,17 @@ func TestTunnel(t *testing.T) {
 		}
 		// The first bytes come right behind the 101.
 		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello")
-		_, _ = io.Copy(c, r)
+		heard, err := r.ReadString('!')
+		if err == nil {
+			_, _ = io.WriteString(c, heard)
+		}
 	})
 	n := start(t, o, setup{})
 	c, err := net.Dial("tcp", n.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	t.Cleanup(func() { c.Close() })
 	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
 	_, _ = io.WriteString(c, "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 	r := bufio.NewReader(c)
@@ -281,12 +287,25 @@ func TestTunnel(t *testing.T) {
 	if _, err := io.ReadFull(r, got); err != nil || string(got) != "hello" {
 		t.Fatalf("%q %v", got, err)
 	}
-	_, _ = io.WriteString(c, "ping!")
-	if _, err := io.ReadFull(r, got); err != nil || string(got) != "ping!" {
-		t.Fatalf("%q %v", got, err)
-	}
 	if n.server.Stats().Streams.Load() != 1 {
 		t.Errorf("%d streams", n.server.Stats().Streams.Load())
+	}
+	return n, c, r
+}
+
+func TestTunnelEndsWithTheClient(t *testing.T) {
+	n, c, _ := openTunnel(t)
+	c.Close()
+	eventually(t, "the tunnel is gone", func() bool { return n.server.Stats().Streams.Load() == 0 })
+}
+
+// The client learns at once that the origin has hung up, and not when the tunnel
+// was silent for long enough.
+func TestTunnelEndsWithTheOrigin(t *testing.T) {
+	n, c, r := openTunnel(t)
+	_, _ = io.WriteString(c, "ping!")
+	if rest, err := io.ReadAll(r); err != nil || string(rest) != "ping!" {
+		t.Fatalf("%q %v", rest, err)
 	}
 	c.Close()
 	eventually(t, "the tunnel is gone", func() bool { return n.server.Stats().Streams.Load() == 0 })

@@ -88,7 +88,7 @@ func TestOldTLSIsRefused(t *testing.T) {
 		c.Close()
 		t.Error("TLS 1.1 was taken")
 	}
-	eventually(t, "counted", func() bool { return n.server.Stats().FailedHandshakes.Load() == 1 })
+	eventually(t, "counted", func() bool { return n.server.Stats().Handshakes.Load() == 1 })
 }
 
 // Connections count alike however they come, also before their handshake is done;
@@ -119,18 +119,32 @@ func TestLimitsCountTLS(t *testing.T) {
 	}
 }
 
-func TestConnectionsAsAWhole(t *testing.T) {
-	n := start(t, pages(t, "text/plain", "ok"), setup{over: overHTTP2, config: Config{MaxConnections: 1}})
-	if r := n.get("/"); r.StatusCode != 200 {
-		t.Fatal(r.Status)
-	}
+// Over HTTP/2 too a connection without a request makes room for another, and one
+// with a request does not.
+func TestConnectionsMakeRoomOverHTTP2(t *testing.T) {
+	hold, arrived := make(chan struct{}), make(chan struct{}, 1)
+	o := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		arrived <- struct{}{}
+		<-hold
+	})
+	n := start(t, o, setup{over: overHTTP2, config: Config{MaxConnections: 1}})
+	done := make(chan int, 1)
+	go func() { done <- n.get("/").StatusCode }()
+	<-arrived
 	if answer := n.raw(""); !strings.HasPrefix(answer, "HTTP/1.1 503") || !strings.Contains(answer, "Retry-After") {
 		t.Errorf("a second one got %q", answer)
 	}
-	n.client.CloseIdleConnections()
-	eventually(t, "room again", func() bool {
-		return strings.HasPrefix(n.raw("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), "HTTP/1.1 200")
-	})
+	close(hold)
+	if status := <-done; status != 200 {
+		t.Errorf("the first one got %d", status)
+	}
+	eventually(t, "the first one waits", func() bool { return n.server.conns.waiting() == 1 })
+	if answer := n.raw("GET / HTTP/1.1\r\nHost: x\r\n\r\n"); !strings.HasPrefix(answer, "HTTP/1.1 200") {
+		t.Errorf("then the second one got %q", answer)
+	}
+	if evicted := n.server.Stats().Evicted.Load(); evicted != 1 {
+		t.Errorf("%d made room", evicted)
+	}
 }
 
 func TestRedirectToTLS(t *testing.T) {
