@@ -67,7 +67,7 @@ func Validate(certificates []Files, a ACME) decision.Faults {
 		faults.Add("acme.directory_url", "%q: expected an https URL", a.DirectoryURL)
 	}
 	if a.CAFile != "" {
-		if _, err := readRoots(a.CAFile); err != nil {
+		if _, err := ReadRoots(a.CAFile); err != nil {
 			faults.Add("acme.ca_file", "%v", err)
 		}
 	}

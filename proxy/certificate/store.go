@@ -39,6 +39,21 @@ type Store struct {
 	expires map[string]time.Time // of obtained certificates, by domain
 }
 
+// file is a certificate from files.
+type file struct {
+	Files
+	watch   *Watch
+	current atomic.Pointer[tls.Certificate]
+}
+
+func (f *file) load() error {
+	cert, err := tls.LoadX509KeyPair(f.CertFile, f.KeyFile)
+	if err == nil {
+		f.current.Store(&cert)
+	}
+	return err
+}
+
 // Expiry says until when a certificate is valid.
 type Expiry struct {
 	Name string // its file, or the domain that it was obtained for
@@ -50,7 +65,7 @@ type Expiry struct {
 func New(certificates []Files, a ACME, cacheDir string, now func() time.Time, log *slog.Logger) (*Store, error) {
 	s := &Store{now: now, log: log, expires: map[string]time.Time{}}
 	for _, files := range certificates {
-		f := &file{Files: files}
+		f := &file{Files: files, watch: NewWatch(now(), files.CertFile, files.KeyFile)}
 		if err := f.load(); err != nil {
 			return nil, fmt.Errorf("read certificate: %w", err)
 		}
@@ -61,7 +76,7 @@ func New(certificates []Files, a ACME, cacheDir string, now func() time.Time, lo
 	}
 	client := &http.Client{Timeout: acmeTimeout}
 	if a.CAFile != "" {
-		roots, err := readRoots(a.CAFile)
+		roots, err := ReadRoots(a.CAFile)
 		if err != nil {
 			return nil, err
 		}
@@ -140,17 +155,18 @@ func (s *Store) obtain(name string, hello *tls.ClientHelloInfo) (*tls.Certificat
 	return cert, nil
 }
 
-// refresh looks at the files, from time to time.
+// refresh reads files that have changed.
 func (s *Store) refresh() {
 	for _, f := range s.files {
-		changed, err := f.refresh(s.now())
-		switch {
-		case err != nil:
+		if !f.watch.Changed(s.now()) {
+			continue
+		}
+		if err := f.load(); err != nil {
 			s.failures.Add(1)
 			s.log.Error("changed certificate not taken over; the old one stays", "cert_file", f.CertFile, "error", err.Error())
-		case changed:
-			s.log.Info("certificate read again", "cert_file", f.CertFile, "expires", f.current.Load().Leaf.NotAfter)
+			continue
 		}
+		s.log.Info("certificate read again", "cert_file", f.CertFile, "expires", f.current.Load().Leaf.NotAfter)
 	}
 }
 
@@ -173,7 +189,8 @@ func (s *Store) Expiries() []Expiry {
 // could not be obtained.
 func (s *Store) Failures() uint64 { return s.failures.Load() }
 
-func readRoots(path string) (*x509.CertPool, error) {
+// ReadRoots reads the authorities of a PEM file.
+func ReadRoots(path string) (*x509.CertPool, error) {
 	pem, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read certificates: %w", err)
