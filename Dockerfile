@@ -19,7 +19,7 @@ USER 65532:65532
 # Relative paths of the configuration, such as data_dir, start here.
 WORKDIR /var/lib/sedge
 VOLUME /var/lib/sedge
-EXPOSE 8080
+EXPOSE 8080 8443
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["sedge", "healthcheck"]
 ENTRYPOINT ["sedge"]
 CMD ["serve", "-c", "/etc/sedge/sedge.yaml"]

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sedge-proxy/sedge/decision"
+	"github.com/sedge-proxy/sedge/proxy/certificate"
 )
 
 // Defaults of [Config].
@@ -27,6 +28,8 @@ const (
 	DefaultReservedPrefix    = "/_sedge"
 	DefaultSampleRatio       = 0.01
 	DefaultServiceName       = "sedge"
+	DefaultTLSListen         = ":8443"
+	DefaultMaxStreams        = 250
 )
 
 // leastMemory is what a node needs to do anything.
@@ -37,7 +40,23 @@ type Config struct {
 	// Listen is the address of the site's listener; ":8080" by default.
 	Listen string `mapstructure:"listen"`
 
-	// DataDir is where the program keeps its state. The proxy opens nothing in it.
+	// TLS is the encrypted listener beside the plain one.
+	TLS TLS `mapstructure:"tls"`
+
+	// HTTP2 offers HTTP/2 to clients that come over TLS; on by default.
+	HTTP2 *bool `mapstructure:"http2"`
+
+	// MaxStreams bounds the requests that one HTTP/2 connection may have under way;
+	// 250 by default.
+	MaxStreams int `mapstructure:"max_streams"`
+
+	// ProxyProtocol expects each connection to begin with a PROXY protocol header,
+	// version 1 or 2, that names the client; off by default. With TrustedProxies only
+	// connections from these begin so, and all others with the request itself.
+	ProxyProtocol bool `mapstructure:"proxy_protocol"`
+
+	// DataDir is where the program keeps its state. The proxy keeps what ACME
+	// obtains in it, below "acme".
 	DataDir string `mapstructure:"data_dir"`
 
 	// MaxHeader bounds a request's head; 32KiB by default. A larger one is
@@ -154,6 +173,27 @@ func (t *Tracing) Validate() decision.Faults {
 	return faults
 }
 
+// TLS is the server.tls block. Without certificates it is off.
+type TLS struct {
+	// Listen is the address of the encrypted listener; ":8443" by default.
+	Listen string `mapstructure:"listen"`
+
+	// Certificates are certificates from files. The first one that fits the name that
+	// a client asks for is shown, and the very first one if none does.
+	Certificates []certificate.Files `mapstructure:"certificates"`
+
+	// ACME obtains certificates for names that no file fits.
+	ACME certificate.ACME `mapstructure:"acme"`
+
+	// Redirect answers every request to the plain listener with a redirect to https,
+	// save for the challenges of ACME; off by default. A request that a trusted proxy
+	// received over https is answered as usual.
+	Redirect bool `mapstructure:"redirect"`
+}
+
+// Enabled reports whether there are certificates to show.
+func (t *TLS) Enabled() bool { return len(t.Certificates) > 0 || len(t.ACME.Domains) > 0 }
+
 // WithDefaults returns the configuration with every zero value replaced.
 func (c Config) WithDefaults() Config {
 	setDefault(&c.Listen, DefaultListen)
@@ -168,9 +208,13 @@ func (c Config) WithDefaults() Config {
 	setDefault(&c.PageMemory, DefaultPageMemory)
 	setDefault(&c.ReservedPrefix, DefaultReservedPrefix)
 	c.Tracing = c.Tracing.withDefaults()
-	if c.AccessLog == nil {
-		on := true
-		c.AccessLog = &on
+	setDefault(&c.TLS.Listen, DefaultTLSListen)
+	setDefault(&c.MaxStreams, DefaultMaxStreams)
+	for _, on := range []**bool{&c.AccessLog, &c.HTTP2} {
+		if *on == nil {
+			yes := true
+			*on = &yes
+		}
 	}
 	return c
 }
@@ -187,6 +231,16 @@ func (c *Config) Validate() decision.Faults {
 	var faults decision.Faults
 	if c.Listen != "" && !isListenAddress(c.Listen) {
 		faults.Add("listen", "%q: expected host:port or :port, with a port up to 65535", c.Listen)
+	}
+	if c.TLS.Listen != "" && !isListenAddress(c.TLS.Listen) {
+		faults.Add("tls.listen", "%q: expected host:port or :port, with a port up to 65535", c.TLS.Listen)
+	}
+	faults.Under("tls", certificate.Validate(c.TLS.Certificates, c.TLS.ACME))
+	if c.TLS.Redirect && !c.TLS.Enabled() {
+		faults.Add("tls.redirect", "expected certificates or acme beside it, or there is nothing to redirect to")
+	}
+	if c.MaxStreams < 0 || c.MaxStreams > 10000 {
+		faults.Add("max_streams", "%d: expected 1 to 10000", c.MaxStreams)
 	}
 	if c.MaxHeader != 0 && (c.MaxHeader < 4<<10 || c.MaxHeader > 1<<20) {
 		faults.Add("max_header", "%d bytes: expected 4KiB to 1MiB", c.MaxHeader)

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -40,7 +41,10 @@ const (
 // the body of a buffered answer into one write, and knows what was really sent.
 type conn struct {
 	net.Conn
-	listener *listener
+	place  *place
+	out    net.Conn  // where to write: the socket, or TLS over it
+	tls    *tls.Conn // nil: plain
+	server *Server
 
 	phase       atomic.Uint32
 	interrupted atomic.Bool
@@ -73,8 +77,13 @@ var (
 	crlf = []byte("\r\n")
 )
 
-func newConn(nc net.Conn, l *listener) *conn {
-	c := &conn{Conn: nc, listener: l, fresh: true}
+// newConn makes the server's side of nc, which reads from the place's socket.
+func newConn(nc net.Conn, p *place, s *Server) *conn {
+	c := &conn{Conn: nc, place: p, out: p.raw, server: s, fresh: true}
+	if c.tls, _ = nc.(*tls.Conn); c.tls != nil {
+		c.out = nc
+	}
+	p.phase.Store(&c.phase)
 	c.watchSocket()
 	return c
 }
@@ -111,11 +120,11 @@ func (c *conn) armRead(phase uint32) error {
 	case phase == phaseHead, phase == phaseDrain:
 		until = c.headEnds
 	case phase == phaseBody:
-		until = extend(until, c.listener.server.cfg.IdleTimeout)
+		until = extend(until, c.server.cfg.IdleTimeout)
 	case c.fresh:
-		until = extend(until, c.listener.server.cfg.HeaderTimeout)
+		until = extend(until, c.server.cfg.HeaderTimeout)
 	default:
-		until = extend(until, c.listener.server.cfg.KeepAlive)
+		until = extend(until, c.server.cfg.KeepAlive)
 	}
 	if !until.Equal(c.readUntil) {
 		c.readUntil = until
@@ -160,7 +169,7 @@ func (c *conn) SetDeadline(t time.Time) error {
 
 // CloseWrite ends our direction of a tunnel, if the transport can do that.
 func (c *conn) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+	if half, ok := c.out.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
 	return errors.ErrUnsupported
@@ -197,7 +206,7 @@ func (c *conn) join() {
 	c.mu.Unlock()
 }
 
-func (c *conn) secure() bool { return false }
+func (c *conn) secure() bool { return c.tls != nil }
 
 func (c *conn) via() string { return "1.1 sedge" }
 
@@ -238,11 +247,10 @@ func (c *conn) carryToEnd(ctx *fasthttp.RequestCtx, body flow) {
 	resp.Header.Del(fasthttp.HeaderContentLength)
 	resp.Header.SetConnectionClose()
 	head := append([]byte(nil), resp.Header.Header()...)
-	server := c.listener.server
-	body.attach(flowTarget{server: server, down: c})
+	body.attach(flowTarget{server: c.server, down: c})
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(func(net.Conn) {
-		defer server.recoverStream()
+		defer c.server.recoverStream()
 		c.phase.Store(phaseBody) // it is no tunnel
 		_, err := c.Write(head)
 		if err == nil {
@@ -327,9 +335,16 @@ func (c *conn) send(parts ...[]byte) error {
 			return err
 		}
 		first := c.vector[0]
+		c.server.stats.Writes.Add(1) // before: whoever has the answer finds it counted
+		if c.tls != nil {            // encryption copies anyway, and many small records cost more
+			for _, part := range parts {
+				c.held = append(c.held, part...)
+			}
+			written, err := c.out.Write(c.held)
+			return c.account(c.held, int64(written), err)
+		}
 		c.buffers = c.vector[:n]
-		c.listener.server.stats.Writes.Add(1) // before: whoever has the answer finds it counted
-		written, err := c.buffers.WriteTo(c.Conn)
+		written, err := c.buffers.WriteTo(c.out)
 		return c.account(first, written, err)
 	}
 	for _, part := range c.vector[:n] {
@@ -359,8 +374,8 @@ func (c *conn) writePieces(p []byte) (int64, error) {
 		if err := c.armWrite(); err != nil {
 			return written, err
 		}
-		c.listener.server.stats.Writes.Add(1)
-		n, err := c.Conn.Write(p[:min(len(p), writePiece)])
+		c.server.stats.Writes.Add(1)
+		n, err := c.out.Write(p[:min(len(p), writePiece)])
 		written += int64(n)
 		if err != nil {
 			return written, err
@@ -374,7 +389,7 @@ func (c *conn) armWrite() error {
 	if c.phase.Load() == phaseTunnel {
 		return nil
 	}
-	until := extend(c.writeUntil, c.listener.server.cfg.IdleTimeout)
+	until := extend(c.writeUntil, c.server.cfg.IdleTimeout)
 	if until.Equal(c.writeUntil) {
 		return nil
 	}
@@ -384,7 +399,7 @@ func (c *conn) armWrite() error {
 
 // account notes what the kernel has taken, and tells a delivery that waits for it.
 func (c *conn) account(first []byte, written int64, err error) error {
-	c.listener.server.stats.BytesOut.Add(uint64(written))
+	c.server.stats.BytesOut.Add(uint64(written))
 	if err != nil {
 		c.failed = true
 	}
@@ -456,15 +471,19 @@ func (c *conn) Close() error {
 	r := c.takeReceipt()
 	c.mu.Unlock()
 	r.settle()
-	if tcp, _ := c.Conn.(*net.TCPConn); tcp != nil {
+	if tcp, _ := c.place.raw.(*net.TCPConn); tcp != nil {
 		switch {
 		case reset:
 			_ = tcp.SetLinger(0)
+			_ = tcp.Close() // also under TLS: no sign of an orderly end
 		case !failed && (phase == phaseHead || phase == phaseBody || phase == phaseDrain):
+			if c.tls != nil {
+				_ = c.tls.CloseWrite()
+			}
 			linger(tcp)
 		}
 	}
-	c.listener.gone(c)
+	c.server.conns.leave(c.place)
 	return c.Conn.Close()
 }
 

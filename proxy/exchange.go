@@ -100,7 +100,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	x.beginTrace()
-	if !x.pickRoute() || x.serveTunnel() {
+	if x.serveChallenge() || x.redirectToTLS() || !x.pickRoute() || x.serveTunnel() {
 		return
 	}
 	if !x.route.personalize {

@@ -408,7 +408,7 @@ func TestMatrixNamesTests(t *testing.T) {
 			source.Write(b)
 		}
 	}
-	for _, name := range regexp.MustCompile(`\b(Test|Fuzz)[A-Z]\w*`).FindAllString(string(matrix), -1) {
+	for _, name := range regexp.MustCompile(`\b(Test|Fuzz|contract)[A-Z]\w*`).FindAllString(string(matrix), -1) {
 		if !strings.Contains(source.String(), "func "+name+"(") {
 			t.Errorf("there is no %s", name)
 		}

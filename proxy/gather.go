@@ -30,11 +30,11 @@ func (c *conn) gather() error {
 		}
 	}
 	c.fresh = false
-	c.headEnds = time.Now().Add(c.listener.server.cfg.HeaderTimeout)
+	c.headEnds = time.Now().Add(c.server.cfg.HeaderTimeout)
 	c.phase.Store(phaseHead)
 	for seen := 0; !endsHead(in.rest[in.taken:], seen); {
 		seen = in.left()
-		if seen >= int(c.listener.server.cfg.MaxHeader) || c.armRead(phaseHead) != nil {
+		if seen >= int(c.server.cfg.MaxHeader) || c.armRead(phaseHead) != nil {
 			return nil
 		}
 		in.room()

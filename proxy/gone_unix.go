@@ -6,11 +6,12 @@ import "syscall"
 
 // gone reports whether the client's socket has ended: nothing more will come, and
 // nothing has come that was not read. A client that ends only its own direction
-// looks the same, and is taken for one that has left, as other proxies do.
+// looks the same, and is taken for one that has left, as other proxies do. Over TLS
+// a client that takes its leave looks as if it had sent something.
 func (c *conn) gone() bool {
-	socket, ok := c.Conn.(syscall.Conn)
+	socket, ok := c.place.raw.(syscall.Conn)
 	if !ok {
-		return false // what TLS has read does not show
+		return false
 	}
 	raw, err := socket.SyscallConn()
 	if err != nil {

@@ -163,8 +163,18 @@ type setup struct {
 	up      upstream.Config
 	now     func() time.Time
 	tracer  Tracer
-	listen  string // another address than a free one
+	listen  string   // another address than a free one
+	over    protocol // what the client speaks
 }
+
+// protocol is how a client comes.
+type protocol string
+
+const (
+	plainHTTP1 protocol = ""
+	overTLS    protocol = "HTTP/1.1 over TLS"
+	overHTTP2  protocol = "HTTP/2"
+)
 
 // node is a running server with its origin.
 type node struct {
@@ -173,7 +183,9 @@ type node struct {
 	site    *Site
 	signer  *visitor.Signer
 	engines *engines
-	addr    string
+	addr    string // of the plain listener
+	base    string // URL of the listener that client talks to
+	tlsAddr string // "" without TLS
 	client  *http.Client
 	log     *syncBuffer
 }
@@ -212,6 +224,9 @@ func start(t testing.TB, origin string, o setup) *node {
 	}
 	if o.now == nil {
 		o.now = time.Now
+	}
+	if o.over != plainHTTP1 && !o.config.TLS.Enabled() {
+		o.config.TLS.Certificates = testAuthority().issue(t, "shop.example")
 	}
 	o.up.Name = "origin"
 	if len(o.up.Servers) == 0 {
@@ -257,9 +272,25 @@ func start(t testing.TB, origin string, o setup) *node {
 		t.Fatal(err)
 	}
 	n.addr = ln.Addr().String()
-	served := make(chan error, 1)
+	n.base = "http://" + n.addr
+	served := make(chan error, 2)
 	go func() { served <- n.server.Serve(ln) }()
 	transport := &http.Transport{DisableCompression: true}
+	if !n.server.cfg.TLS.Enabled() {
+		served <- nil
+	} else {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.tlsAddr = ln.Addr().String()
+		go func() { served <- n.server.ServeTLS(ln) }()
+		transport.TLSClientConfig = testAuthority().client()
+	}
+	if o.over != plainHTTP1 {
+		n.base = "https://" + n.tlsAddr
+		transport.ForceAttemptHTTP2 = o.over == overHTTP2
+	}
 	n.client = &http.Client{Transport: transport, Timeout: 20 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse
 	}}
@@ -270,8 +301,10 @@ func start(t testing.TB, origin string, o setup) *node {
 		if err := n.server.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
-		if err := <-served; err != nil {
-			t.Errorf("serve: %v", err)
+		for range cap(served) {
+			if err := <-served; err != nil {
+				t.Errorf("serve: %v", err)
+			}
 		}
 	})
 	return n
@@ -312,7 +345,7 @@ func (n *node) get(path string, header ...string) reply { return n.do("GET", pat
 
 func (n *node) do(method, path string, body io.Reader, header ...string) reply {
 	n.t.Helper()
-	req, err := http.NewRequest(method, "http://"+n.addr+path, body)
+	req, err := http.NewRequest(method, n.base+path, body)
 	if err != nil {
 		n.t.Fatal(err)
 	}

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/sedge-proxy/sedge/proxy/certificate"
 )
 
 // checkWire checks what must hold of every head that is let through.
@@ -36,11 +38,17 @@ func checkWire(t *testing.T, wire string) {
 func TestConfigFaults(t *testing.T) {
 	c := Config{
 		Listen: "here", MaxHeader: 1, MaxBody: -1, PageMemory: 1, HeaderTimeout: 1, MaxConnections: -1,
-		MaxConnectionsPerIP: -1, MaxInFlight: -1, MaxQueueDelay: 1, MaxMemory: 1, TrustedProxies: []string{"10.0.0.0/8", "nobody"}, ReservedPrefix: "/a/b",
+		MaxConnectionsPerIP: -1, MaxInFlight: -1, MaxQueueDelay: 1, MaxMemory: 1, TrustedProxies: []string{"10.0.0.0/8", "nobody"}, ReservedPrefix: "/a/b", MaxStreams: -1,
+		TLS: TLS{
+			Listen:       "8443",
+			Certificates: []certificate.Files{{}, {CertFile: "none.pem"}, {CertFile: "none.pem", KeyFile: "none.pem"}},
+			ACME:         certificate.ACME{Domains: []string{"*.shop.example", "localhost"}, DirectoryURL: "http://x/", CAFile: "none.pem"},
+		},
 	}
 	want := []string{
-		"listen", "max_header", "max_body", "page_memory", "header_timeout", "max_queue_delay", "max_connections",
-		"max_in_flight", "max_memory", "max_connections_per_ip", "trusted_proxies[1]", "reserved_prefix",
+		"listen", "tls.listen", "tls.certificates[0].cert_file", "tls.certificates[1].key_file", "tls.certificates[2].cert_file",
+		"tls.acme.domains[0]", "tls.acme.domains[1]", "tls.acme.directory_url", "tls.acme.ca_file", "max_streams", "max_header", "max_body", "page_memory", "header_timeout",
+		"max_queue_delay", "max_connections", "max_in_flight", "max_memory", "max_connections_per_ip", "trusted_proxies[1]", "reserved_prefix",
 	}
 	faults := c.Validate()
 	if len(faults) != len(want) {
@@ -50,6 +58,10 @@ func TestConfigFaults(t *testing.T) {
 		if f.Path != want[i] {
 			t.Errorf("fault %d at %q, want %q", i, f.Path, want[i])
 		}
+	}
+	c = Config{TLS: TLS{Redirect: true, ACME: certificate.ACME{Email: "ada@example.com"}}}
+	if faults := c.Validate(); len(faults) != 2 || faults[0].Path != "tls.acme.domains" || faults[1].Path != "tls.redirect" {
+		t.Errorf("TLS without certificates: %v", faults)
 	}
 	if faults := new(Config).Validate(); len(faults) != 0 {
 		t.Errorf("the zero value: %v", faults)

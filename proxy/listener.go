@@ -1,142 +1,261 @@
 package proxy
 
 import (
+	"crypto/tls"
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
+
+	"github.com/pires/go-proxyproto"
 )
 
-// listener wraps what a net.Listener accepts, counts connections per address and
-// answers those beyond the limit.
+// listener takes connections within the limits. Plain ones are ready at once and
+// come out of Accept. Those that begin with a handshake or a PROXY header get a
+// goroutine for that, and come out of a [handover].
 type listener struct {
 	net.Listener
 	server *Server
-
-	mu    sync.Mutex
-	conns map[*conn]struct{}
-	ips   map[netip.Addr]int
+	tls    *tls.Config // nil: plain
 }
 
-func newListener(ln net.Listener, s *Server) *listener {
-	return &listener{Listener: ln, server: s, conns: make(map[*conn]struct{}), ips: make(map[netip.Addr]int)}
-}
-
-// tooMany is the whole answer to a connection beyond the limit of its address, and
-// tooBusy to one beyond that of all.
+// Answers to connections beyond a limit.
 const (
 	tooMany = "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
 	tooBusy = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
 )
 
-// Accept waits for the next connection within the limits.
+// prepares reports whether connections need something before they can be served.
+func (l *listener) prepares() bool { return l.tls != nil || l.server.cfg.ProxyProtocol }
+
+// Accept waits for the next connection that is within the limits.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
-		nc, err := l.Listener.Accept()
+		place, err := l.accept()
 		if err != nil {
 			return nil, err
 		}
-		c := newConn(nc, l)
-		refusal := l.admit(c)
-		if refusal == "" {
-			return c, nil
+		if l.admit(place, place.raw) {
+			return newConn(place.raw, place, l.server), nil
 		}
-		l.server.stats.Refused.Add(1)
+	}
+}
+
+// Close stops taking connections. Whoever comes second finds it done.
+func (l *listener) Close() error {
+	if err := l.Listener.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// accept waits for the next connection that there is room for. A lack of file
+// descriptors passes; the listener stays.
+func (l *listener) accept() (*place, error) {
+	wait := 5 * time.Millisecond
+	for {
+		raw, err := l.Listener.Accept()
+		switch {
+		case err == nil:
+			if place := l.server.conns.enter(raw); place != nil {
+				return place, nil
+			}
+			l.refuse(raw, tooBusy)
+		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ECONNABORTED):
+			time.Sleep(wait)
+			wait = min(2*wait, time.Second)
+		default:
+			return nil, err
+		}
+	}
+}
+
+// admit counts a connection for the client's address, as nc knows it.
+func (l *listener) admit(place *place, nc net.Conn) bool {
+	if l.server.conns.claim(place, addrOf(nc)) {
+		return true
+	}
+	l.server.conns.leave(place)
+	l.refuse(place.raw, tooMany)
+	return false
+}
+
+func (l *listener) refuse(raw net.Conn, answer string) {
+	l.server.stats.Refused.Add(1)
+	if l.tls == nil {
 		// The socket's empty buffer takes these few bytes at once.
-		_ = nc.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
-		_, _ = nc.Write([]byte(refusal))
-		_ = nc.Close()
+		_ = raw.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
+		_, _ = raw.Write([]byte(answer))
 	}
+	_ = raw.Close()
 }
 
-// admit counts a connection, or returns what it is told instead.
-func (l *listener) admit(c *conn) string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.server.stats.Connections.Load() >= int64(l.server.cfg.MaxConnections) && !l.makeRoom() {
-		return tooBusy
-	}
-	if l.server.cfg.MaxConnectionsPerIP > 0 {
-		ip := addrOf(c.Conn)
-		if l.ips[ip] >= l.server.cfg.MaxConnectionsPerIP {
-			return tooMany
+// run takes connections and prepares each, until the listener is closed.
+func (l *listener) run() error {
+	for {
+		place, err := l.accept()
+		if errors.Is(err, net.ErrClosed) {
+			return nil
 		}
-		l.ips[ip]++
-	}
-	l.conns[c] = struct{}{}
-	l.server.stats.Connections.Add(1)
-	return ""
-}
-
-// lookedAt is how many connections are looked at for one to close.
-const lookedAt = 64
-
-// makeRoom closes a connection that waits for its next request or, if there is
-// none, one that is slow with the head of its request. The caller holds mu.
-func (l *listener) makeRoom() bool {
-	var slow *conn
-	n := 0
-	for c := range l.conns { // in no order
-		switch c.phase.Load() {
-		case phaseIdle:
-			return l.evict(c)
-		case phaseHead:
-			slow = c
+		if err != nil {
+			return err
 		}
-		if n++; n == lookedAt {
-			break
-		}
+		go l.prepare(place)
 	}
-	return slow != nil && l.evict(slow)
 }
 
-// evict closes a connection that answers nothing at the moment. What serves it
-// notices at its read.
-func (l *listener) evict(c *conn) bool {
-	l.server.stats.Evicted.Add(1)
-	l.forget(c)
-	return c.Conn.Close() == nil
-}
-
-// gone notes that a connection is closed.
-func (l *listener) gone(c *conn) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.forget(c)
-}
-
-// forget counts a connection no more. The caller holds mu.
-func (l *listener) forget(c *conn) {
-	if _, open := l.conns[c]; !open {
+// prepare gets a connection to where requests can be read. All of it has the time
+// of one request's head.
+func (l *listener) prepare(place *place) {
+	s, raw := l.server, place.raw
+	defer s.recoverStream()
+	handed := false
+	defer func() {
+		if !handed {
+			s.conns.leave(place)
+			_ = raw.Close()
+		}
+	}()
+	if raw.SetDeadline(time.Now().Add(s.cfg.HeaderTimeout)) != nil {
 		return
 	}
-	delete(l.conns, c)
-	l.server.stats.Connections.Add(-1)
-	if l.server.cfg.MaxConnectionsPerIP > 0 {
-		ip := addrOf(c.Conn)
-		if l.ips[ip]--; l.ips[ip] <= 0 {
-			delete(l.ips, ip)
+	nc, err := l.announced(raw)
+	if err != nil {
+		s.stats.BadRequests.Add(1)
+		return
+	}
+	if !l.admit(place, nc) {
+		return
+	}
+	if l.tls != nil {
+		secured := tls.Server(&socket{Conn: nc, place: place, server: s}, l.tls)
+		if err := secured.Handshake(); err != nil {
+			s.stats.Handshakes.Add(1)
+			return
 		}
+		nc = secured
+	}
+	if raw.SetDeadline(time.Time{}) == nil {
+		handed = s.handOver(nc, place)
 	}
 }
 
-// closeAll cuts every connection.
-func (l *listener) closeAll() {
-	l.mu.Lock()
-	all := make([]*conn, 0, len(l.conns))
-	for c := range l.conns {
-		all = append(all, c)
+// announced reads the PROXY header, if the connection must begin with one. The
+// address of what it returns is the client's.
+func (l *listener) announced(raw net.Conn) (net.Conn, error) {
+	s := l.server
+	if !s.cfg.ProxyProtocol || len(s.trusted) > 0 && !s.trusts(addrOf(raw)) {
+		return raw, nil
 	}
-	l.mu.Unlock()
-	for _, c := range all {
-		// The goroutine that serves the connection notices and closes it properly.
-		_ = c.Conn.Close()
+	nc := proxyproto.NewConn(raw, proxyproto.WithPolicy(proxyproto.REQUIRE), proxyproto.SetReadHeaderTimeout(0))
+	_, err := nc.Read(nil)
+	return nc, err
+}
+
+// handOver gives a connection that is ready to whoever speaks its protocol.
+func (s *Server) handOver(nc net.Conn, place *place) bool {
+	if secured, ok := nc.(*tls.Conn); ok {
+		switch secured.ConnectionState().NegotiatedProtocol {
+		case "h2":
+			return s.h2.conns.push(nc)
+		case "", "http/1.1":
+		default: // an authority that asked for a challenge's certificate
+			return false
+		}
+	}
+	return s.plain.push(newConn(nc, place, s))
+}
+
+// socket is what a TLS connection is made over.
+type socket struct {
+	net.Conn
+	place  *place
+	server *Server
+	phase  atomic.Uint32 // over HTTP/2
+}
+
+// Write counts what is sent. Over HTTP/1.1 the connection above does.
+func (s *socket) Write(p []byte) (int, error) {
+	n, err := s.Conn.Write(p)
+	if s.place.phase.Load() == &s.phase {
+		s.server.stats.Writes.Add(1)
+		s.server.stats.BytesOut.Add(uint64(n))
+	}
+	return n, err
+}
+
+// Close gives the connection's place free.
+func (s *socket) Close() error {
+	s.server.conns.leave(s.place)
+	return s.Conn.Close()
+}
+
+// handover is a listener of connections that another one has taken.
+type handover struct {
+	ready  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newHandover() *handover {
+	return &handover{ready: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+// push hands a connection over; false: nobody takes any more.
+func (h *handover) push(nc net.Conn) bool {
+	select {
+	case h.ready <- nc:
+		return true
+	case <-h.closed:
+		return false
 	}
 }
+
+// Accept returns the next connection.
+func (h *handover) Accept() (net.Conn, error) {
+	select {
+	case nc := <-h.ready:
+		return nc, nil
+	case <-h.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close ends it.
+func (h *handover) Close() error {
+	h.once.Do(func() { close(h.closed) })
+	return nil
+}
+
+// Addr is the address of no socket: the connections come from several.
+func (h *handover) Addr() net.Addr { return new(net.TCPAddr) }
 
 func addrOf(nc net.Conn) netip.Addr {
 	if tcp, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		return tcp.AddrPort().Addr().Unmap()
 	}
 	return netip.Addr{}
+}
+
+// Listen opens the site's plain listener.
+func (s *Server) Listen() (net.Listener, error) { return listen(s.cfg.Listen) }
+
+// ListenTLS opens the site's encrypted listener; nil if there are no certificates.
+func (s *Server) ListenTLS() (net.Listener, error) {
+	if !s.cfg.TLS.Enabled() {
+		return nil, nil
+	}
+	return listen(s.cfg.TLS.Listen)
+}
+
+func listen(address string) (net.Listener, error) {
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %q: %w", address, err)
+	}
+	return ln, nil
 }

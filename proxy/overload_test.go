@@ -154,6 +154,18 @@ func TestCanary(t *testing.T) {
 	}
 }
 
+// waiting counts the connections that wait for their next request.
+func (c *connections) waiting() (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for p := range c.open {
+		if phase := p.phase.Load(); phase != nil && phase.Load() == phaseIdle {
+			n++
+		}
+	}
+	return n
+}
+
 // At the limit of connections one that only waits makes room; one whose request is
 // being answered never does.
 func TestConnectionsMakeRoom(t *testing.T) {
@@ -183,15 +195,7 @@ func TestConnectionsMakeRoom(t *testing.T) {
 	idle := dial(get)
 	readAnswer(t, idle)
 	eventually(t, "it waits for its next request", func() bool {
-		l := n.server.listeners[0]
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		for c := range l.conns {
-			if c.phase.Load() == phaseIdle {
-				return true
-			}
-		}
-		return false
+		return n.server.conns.waiting() == 1
 	})
 	second := dial(slow) // takes the place of the idle one
 	<-arrived

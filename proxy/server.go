@@ -18,6 +18,7 @@ import (
 
 	"github.com/sedge-proxy/sedge/decision"
 	"github.com/sedge-proxy/sedge/proxy/cache"
+	"github.com/sedge-proxy/sedge/proxy/certificate"
 	"github.com/sedge-proxy/sedge/rewrite"
 	"github.com/sedge-proxy/sedge/visitor/attributes"
 )
@@ -51,7 +52,15 @@ type Server struct {
 	random    io.Reader
 	trusted   []netip.Prefix
 	http      *fasthttp.Server
+	plain     *handover // of connections for http that had to be prepared
+	h2        *http2
+	conns     *connections
 	stats     Stats
+
+	certificates *certificate.Store      // nil: there is no TLS
+	challenge    fasthttp.RequestHandler // nil: ACME is off
+	tlsPort      atomic.Int32            // of the encrypted listener
+
 	overload  *overload
 	variants  *cache.Variants
 	programs  *cache.Recent[decision.Digest, *program]
@@ -73,7 +82,7 @@ type Server struct {
 	mu        sync.Mutex
 	routes    map[string]*RouteStats
 	unrouted  *RouteStats // of them: for what has no route
-	listeners []*listener
+	listeners []net.Listener
 	draining  bool
 }
 
@@ -114,6 +123,12 @@ func New(o Options) (*Server, error) {
 		access: cmp.Or(o.Access, o.Logger), tracer: o.Tracer, routes: map[string]*RouteStats{},
 	}
 	s.unrouted = s.routeStats(noRoute)
+	s.conns = newConnections(s)
+	if cfg.TLS.Enabled() {
+		if err := s.loadCertificates(); err != nil {
+			return nil, fmt.Errorf("make server: %w", err)
+		}
+	}
 	s.overload = newOverload(&s.cfg, &s.stats.InFlight)
 	if err := s.overload.start(); err != nil {
 		return nil, fmt.Errorf("make server: %w", err)
@@ -127,7 +142,7 @@ func New(o Options) (*Server, error) {
 	s.ids.New = func() any { return new([16]byte) }
 	s.pages.New = func() any { return newPageBody(s) }
 	s.packers.New = func() any { return newPacker() }
-	s.http = s.newHTTP()
+	s.http, s.plain, s.h2 = s.newHTTP(), newHandover(), newHTTP2(s)
 	return s, nil
 }
 
@@ -207,29 +222,56 @@ func (s *Server) pinSite() *Site {
 	}
 }
 
-// Listen opens the site's listener.
-func (s *Server) Listen() (net.Listener, error) {
-	ln, err := net.Listen("tcp", s.cfg.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("listen on %q: %w", s.cfg.Listen, err)
+// Serve answers the connections of a plain listener until Shutdown; then it returns nil.
+func (s *Server) Serve(ln net.Listener) error { return s.serve(&listener{Listener: ln, server: s}) }
+
+// ServeTLS answers the connections of the encrypted listener until Shutdown; then
+// it returns nil. HTTP/2 is offered to them unless it is switched off.
+func (s *Server) ServeTLS(ln net.Listener) error {
+	if addr, ok := ln.Addr().(*net.TCPAddr); ok {
+		s.tlsPort.Store(int32(addr.Port))
 	}
-	return ln, nil
+	return s.serve(&listener{Listener: ln, server: s, tls: s.tlsConfig()})
 }
 
-// Serve answers the connections of ln until Shutdown; then it returns nil.
-func (s *Server) Serve(ln net.Listener) error {
-	l := newListener(ln, s)
-	s.mu.Lock()
-	if s.draining {
-		s.mu.Unlock()
-		return ln.Close()
+func (s *Server) serve(l *listener) error {
+	if !s.register(l) {
+		return nil
 	}
-	s.listeners = append(s.listeners, l)
-	s.mu.Unlock()
-	if err := s.http.Serve(l); err != nil {
-		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
+	var err error
+	if l.prepares() {
+		err = s.serveHandovers(l)
+	} else {
+		err = s.http.Serve(l)
+	}
+	if err != nil {
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
 	}
 	return nil
+}
+
+// serveHandovers answers what is handed over while l takes connections.
+func (s *Server) serveHandovers(l *listener) error {
+	var served sync.WaitGroup
+	served.Go(func() { _ = s.http.Serve(s.plain) }) // ends when the handover does
+	served.Go(s.h2.serve)
+	if err := l.run(); err != nil {
+		return err
+	}
+	served.Wait()
+	return nil
+}
+
+// register notes a listener that Shutdown has to close; false: it closes already.
+func (s *Server) register(l net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining {
+		_ = l.Close()
+		return false
+	}
+	s.listeners = append(s.listeners, l)
+	return true
 }
 
 // Shutdown accepts no more connections, lets requests and streams end, and cuts
@@ -239,14 +281,17 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining = true
 	listeners := s.listeners
 	s.mu.Unlock()
-	err := s.http.ShutdownWithContext(ctx)
+	for _, l := range listeners {
+		_ = l.Close()
+	}
+	_ = s.plain.Close()
+	drained := make(chan error, 1)
+	go func() { drained <- s.h2.shutdown(ctx) }()
+	err := errors.Join(s.http.ShutdownWithContext(ctx), <-drained)
 	if err == nil {
 		err = s.waitStreams(ctx)
 	}
-	for _, l := range listeners {
-		_ = l.Listener.Close()
-		l.closeAll()
-	}
+	s.conns.closeAll()
 	s.SetSite(nil)
 	s.overload.stop()
 	s.bodies.Close()

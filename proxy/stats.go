@@ -41,6 +41,7 @@ type Stats struct {
 	Streams     atomic.Int64  // gauge: bodies and tunnels under way
 	Refused     atomic.Uint64 // connections refused at a limit
 	Evicted     atomic.Uint64 // connections closed to make room for others
+	Handshakes  atomic.Uint64 // of TLS that came to nothing
 	Shed        atomic.Uint64 // requests refused because of overload
 	BadRequests atomic.Uint64 // requests refused for their framing
 	Panics      atomic.Uint64 // requests whose handler panicked

@@ -3,16 +3,13 @@ package proxy
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -126,238 +123,9 @@ func TestTruncatedOrigin(t *testing.T) {
 	}
 }
 
-// An upload that the client cuts between two chunks never ends at the origin.
-func TestTruncatedUpload(t *testing.T) {
-	ended := make(chan error, 1)
-	o := origin(t, func(w http.ResponseWriter, r *http.Request) {
-		_, err := io.ReadAll(r.Body)
-		ended <- err
-	})
-	n := start(t, o, setup{})
-	c, err := net.Dial("tcp", n.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
-	_ = c.(*net.TCPConn).CloseWrite()
-	answer, _ := io.ReadAll(c)
-	c.Close()
-	if err := <-ended; err == nil {
-		t.Error("the origin took the cut upload for a whole one")
-	}
-	if len(answer) > 0 && !bytes.HasPrefix(answer, []byte("HTTP/1.1 400")) {
-		t.Errorf("answer %q", answer)
-	}
-}
-
-// What a slow origin sends is at the client at once.
-func TestSlowBodyStreams(t *testing.T) {
-	cases := []struct {
-		name, contentType, coding string
-		length                    bool
-		engines                   *engines
-	}{
-		{"events", "text/event-stream", "", false, nil},
-		{"known length", "application/octet-stream", "", true, nil},
-		{"page", "text/html", "", false, always(text("#b", "x"))},
-		{"packed page", "text/html", "gzip", false, always(text("#b", "x"))},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			next := make(chan struct{})
-			parts := []string{"<p id=a>one</p>", "<p id=c>two</p>", "<p id=d>three</p>"}
-			o := origin(t, func(w http.ResponseWriter, r *http.Request) {
-				w.Header().Set("Content-Type", c.contentType)
-				if c.length {
-					w.Header().Set("Content-Length", fmt.Sprint(len(strings.Join(parts, ""))))
-				}
-				var out io.Writer = w
-				flush := w.(http.Flusher).Flush
-				if c.coding != "" {
-					w.Header().Set("Content-Encoding", "gzip")
-					z := newFlushing(w)
-					defer z.Close()
-					out = z
-				}
-				for _, part := range parts {
-					_, _ = io.WriteString(out, part)
-					flush()
-					select {
-					case <-next:
-					case <-r.Context().Done():
-						return
-					}
-				}
-			})
-			n := start(t, o, setup{engines: c.engines})
-			req, _ := http.NewRequest("GET", "http://"+n.addr+"/", nil)
-			req.Header.Set("Accept-Encoding", c.coding)
-			resp, err := n.client.Do(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer resp.Body.Close()
-			body := io.Reader(resp.Body)
-			if c.coding != "" {
-				body = &lateGzip{from: resp.Body}
-			}
-			for _, part := range parts {
-				got := make([]byte, len(part))
-				if _, err := io.ReadFull(body, got); err != nil || string(got) != part {
-					t.Fatalf("got %q, %v; want %q", got, err, part)
-				}
-				next <- struct{}{}
-			}
-		})
-	}
-}
-
-// The head of an event stream does not wait for the first event.
-func TestHeadOfStreamAtOnce(t *testing.T) {
-	seen := make(chan struct{})
-	o := origin(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/event-stream")
-		w.(http.Flusher).Flush()
-		<-seen
-	})
-	n := start(t, o, setup{})
-	resp, err := n.client.Get("http://" + n.addr + "/")
-	close(seen)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-}
-
-// Bodies of any size cost no memory, in both directions.
-func TestBigBodiesAreStreamed(t *testing.T) {
-	const size = 200 << 20
-	o := origin(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == "POST" {
-			got, _ := io.Copy(io.Discard, r.Body)
-			fmt.Fprint(w, got)
-			return
-		}
-		w.Header().Set("Content-Length", fmt.Sprint(size))
-		_, _ = io.CopyN(w, zeros{}, size)
-	})
-	n := start(t, o, setup{})
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	resp, err := n.client.Get("http://" + n.addr + "/")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := io.Copy(io.Discard, resp.Body)
-	resp.Body.Close()
-	if got != size || err != nil {
-		t.Errorf("%d bytes came: %v", got, err)
-	}
-	resp, err = n.client.Post("http://"+n.addr+"/", "application/octet-stream", io.LimitReader(zeros{}, size))
-	if err != nil {
-		t.Fatal(err)
-	}
-	said, _ := io.ReadAll(resp.Body)
-	resp.Body.Close()
-	if string(said) != fmt.Sprint(size) {
-		t.Errorf("%s bytes arrived", said)
-	}
-	runtime.ReadMemStats(&after)
-	if used := int64(after.TotalAlloc - before.TotalAlloc); used > 32<<20 {
-		t.Errorf("%d bytes allocated for %d in flight", used, 2*size)
-	}
-}
-
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
-
-// A 413 in the middle of an upload reaches the client.
-func TestEarlyAnswer(t *testing.T) {
-	o := rawOrigin(t, func(r *bufio.Reader, c net.Conn) {
-		if _, err := readRequest(r); err == nil {
-			_, _ = io.WriteString(c, "HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\nConnection: close\r\n\r\nmuch")
-		}
-	})
-	n := start(t, o, setup{})
-	r := n.do("POST", "/", io.LimitReader(zeros{}, 64<<20), "Content-Type", "x/y")
-	if r.StatusCode != 413 || r.body != "much" {
-		t.Errorf("status %d %q", r.StatusCode, r.body)
-	}
-}
-
-func TestBodyLimit(t *testing.T) {
-	var asked atomic.Int64
-	o := origin(t, func(w http.ResponseWriter, r *http.Request) {
-		asked.Add(1)
-		_, _ = io.Copy(io.Discard, r.Body)
-	})
-	n := start(t, o, setup{config: Config{MaxBody: 1000}})
-	if r := n.do("POST", "/", strings.NewReader(strings.Repeat("x", 1001))); r.StatusCode != 413 || asked.Load() != 0 {
-		t.Errorf("known length: status %d, asked %d", r.StatusCode, asked.Load())
-	}
-	if r := n.do("POST", "/", strings.NewReader(strings.Repeat("x", 1000))); r.StatusCode != 200 {
-		t.Errorf("at the limit: status %d", r.StatusCode)
-	}
-	if r := n.do("POST", "/", io.MultiReader(strings.NewReader(strings.Repeat("x", 1<<20)))); r.StatusCode != 413 {
-		t.Errorf("chunked: status %d", r.StatusCode)
-	}
-}
-
-func TestCorruptGzip(t *testing.T) {
-	sound := packBytes(strings.Repeat(shopPage, 4000))
-	cases := map[string]struct {
-		body   []byte
-		passed bool // the origin's own bytes come through
-		slow   bool // the end comes when the beginning has been answered
-	}{
-		"no gzip at all": {[]byte("<p>plain</p>"), true, false},
-		"bad header":     {append([]byte{0x1f, 0x8b, 9}, sound[3:]...), true, false},
-		"empty":          {[]byte{}, true, false},
-		"cut":            {sound[:len(sound)/2], true, false},
-		"bad end":        {append(bytes.Clone(sound[:len(sound)-8]), "12345678"...), true, false},
-		"cut, slow":      {sound[:len(sound)/2], false, true},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			answered := make(chan struct{})
-			o := origin(t, func(w http.ResponseWriter, r *http.Request) {
-				w.Header().Set("Content-Type", "text/html")
-				w.Header().Set("Content-Encoding", "gzip")
-				w.Header().Set("Cache-Control", "max-age=60")
-				body := c.body
-				if c.slow {
-					_, _ = w.Write(body[:len(body)/2])
-					_ = http.NewResponseController(w).Flush()
-					body = body[len(body)/2:]
-					<-answered
-				}
-				_, _ = w.Write(body)
-			})
-			n := start(t, o, setup{engines: always(text("#hero", "x"))})
-			req, _ := http.NewRequest("GET", "http://"+n.addr+"/", nil)
-			req.Header.Set("Accept-Encoding", "gzip")
-			req.Header.Set("User-Agent", "Mozilla/5.0")
-			resp, err := n.client.Do(req)
-			close(answered)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := io.ReadAll(resp.Body)
-			resp.Body.Close()
-			if c.passed && (err != nil || !bytes.Equal(got, c.body)) {
-				t.Errorf("got %q, %v", got, err)
-			}
-			if !c.passed && err == nil {
-				t.Error("a damaged page came as a whole one")
-			}
-			if n.server.CacheUsage().Entries != 0 {
-				t.Error("a damaged page was kept")
-			}
-		})
-	}
-}
 
 // A bomb is not unpacked further than any real page. One that is there at once
 // passes as the origin sent it, like any page that cannot be edited; one of which a
@@ -415,6 +183,30 @@ func TestGzipBomb(t *testing.T) {
 	}
 }
 
+// An upload that the client cuts between two chunks never ends at the origin.
+func TestTruncatedUpload(t *testing.T) {
+	ended := make(chan error, 1)
+	o := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		_, err := io.ReadAll(r.Body)
+		ended <- err
+	})
+	n := start(t, o, setup{})
+	c, err := net.Dial("tcp", n.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+	_ = c.(*net.TCPConn).CloseWrite()
+	answer, _ := io.ReadAll(c)
+	c.Close()
+	if err := <-ended; err == nil {
+		t.Error("the origin took the cut upload for a whole one")
+	}
+	if len(answer) > 0 && !bytes.HasPrefix(answer, []byte("HTTP/1.1 400")) {
+		t.Errorf("answer %q", answer)
+	}
+}
+
 // A page that a script or an image tag fetches is not personalized, and may not be
 // kept where a navigation would find it.
 func TestConcernedPageForScripts(t *testing.T) {
@@ -426,39 +218,6 @@ func TestConcernedPageForScripts(t *testing.T) {
 	r = n.get("/", "Sec-Fetch-Dest", "empty", "Accept", "text/html")
 	if r.body == shopPage || len(n.engines.recorded(event.Page)) != 0 {
 		t.Errorf("%q, events %v", r.body, n.engines.kinds())
-	}
-}
-
-// A file under a pattern that an experience names is no page.
-func TestFilesUnderConcernedPatterns(t *testing.T) {
-	o := origin(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("ETag", `"pdf"`)
-		w.Header().Set("Cache-Control", "public, max-age=60")
-		http.ServeContent(w, r, "x.pdf", time.Time{}, strings.NewReader("0123456789"))
-	})
-	n := start(t, o, setup{engines: always(text("#hero", "x"))})
-	r := n.get("/x.pdf", "Accept", "*/*", "Range", "bytes=2-4")
-	if r.StatusCode != 206 || r.body != "234" || r.Header.Get("Cache-Control") != "public, max-age=60" || r.Header.Get("ETag") != `"pdf"` {
-		t.Errorf("%d %q %v", r.StatusCode, r.body, r.Header)
-	}
-	if len(r.Header["Set-Cookie"]) != 0 || len(n.engines.kinds()) != 0 {
-		t.Errorf("cookies %v, events %v", r.Header["Set-Cookie"], n.engines.kinds())
-	}
-}
-
-// A range of a page that is edited would be cut from other bytes.
-func TestRangeOfPage(t *testing.T) {
-	o := origin(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/html")
-		http.ServeContent(w, r, "x.html", time.Time{}, strings.NewReader(shopPage))
-	})
-	n := start(t, o, setup{engines: always(text("#hero", "Hi"))})
-	want := strings.Replace(shopPage, "Welcome", "Hi", 1)
-	for _, accept := range []string{"*/*", "text/html"} {
-		r := n.get("/", "Accept", accept, "Range", "bytes=2-4")
-		if r.StatusCode != 200 || r.body != want || r.Header.Get("Accept-Ranges") != "" {
-			t.Errorf("%s: %d %q %v", accept, r.StatusCode, r.body, r.Header)
-		}
 	}
 }
 
@@ -488,19 +247,6 @@ func TestWhatIsNotEdited(t *testing.T) {
 				t.Errorf("not counted as %s", c.reason)
 			}
 		})
-	}
-}
-
-func TestHead(t *testing.T) {
-	n := start(t, pages(t, "text/html", shopPage), setup{engines: always(text("#hero", "a longer text"))})
-	get := n.get("/")
-	head := n.do("HEAD", "/", nil)
-	if head.ContentLength > 0 && head.ContentLength != int64(len(get.body)) {
-		t.Errorf("HEAD says %d bytes, the page has %d", head.ContentLength, len(get.body))
-	}
-	ignore := []string{"Date", "X-Request-Id", "Set-Cookie", "Content-Length"}
-	if a, b := headerSet(get.Header, ignore...), headerSet(head.Header, ignore...); a != b {
-		t.Errorf("headers differ:\n%s\n\n%s", a, b)
 	}
 }
 
@@ -641,47 +387,5 @@ func TestOriginSlow(t *testing.T) {
 	n := start(t, o, s)
 	if r := n.get("/"); r.StatusCode != 504 {
 		t.Errorf("status %d", r.StatusCode)
-	}
-}
-
-func TestShutdownWaitsForRequests(t *testing.T) {
-	arrived, goOn := make(chan struct{}), make(chan struct{})
-	o := origin(t, func(w http.ResponseWriter, r *http.Request) {
-		close(arrived)
-		<-goOn
-		_, _ = io.WriteString(w, "done")
-	})
-	n := start(t, o, setup{})
-	answer := make(chan string, 1)
-	go func() {
-		resp, err := n.client.Get("http://" + n.addr + "/")
-		if err != nil {
-			answer <- err.Error()
-			return
-		}
-		defer resp.Body.Close()
-		body, _ := io.ReadAll(resp.Body)
-		answer <- string(body)
-	}()
-	<-arrived
-	stopped := make(chan error, 1)
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		stopped <- n.server.Shutdown(ctx)
-	}()
-	eventually(t, "no more connections are taken", func() bool {
-		c, err := net.Dial("tcp", n.addr)
-		if err == nil {
-			c.Close()
-		}
-		return err != nil
-	})
-	close(goOn)
-	if got := <-answer; got != "done" {
-		t.Errorf("the request under way got %q", got)
-	}
-	if err := <-stopped; err != nil {
-		t.Error(err)
 	}
 }

@@ -271,39 +271,3 @@ func TestOneWritePerHit(t *testing.T) {
 		t.Errorf("%d hits", got)
 	}
 }
-
-func TestTriggersAndDeliveries(t *testing.T) {
-	exposure := decision.Exposure{Assignment: decision.Assignment{Experiment: "hero", Arm: "control"}, Segment: "s"}
-	p := text("#hero", "x")
-	p.Edits[0].Apply = false // the control group: matched, not applied
-	p.Edits = append(p.Edits, decision.PlannedEdit{Edit: decision.Edit{Select: ".missing", Op: decision.OpRemove}, Apply: true})
-	p.Triggers = []decision.Trigger{
-		{Exposure: exposure, Edits: []int{0}},
-		{Exposure: decision.Exposure{Assignment: decision.Assignment{Experiment: "other", Arm: "a"}}, Edits: []int{1}},
-	}
-	var asked atomic.Int64
-	n := start(t, counting(t, &asked, "Cache-Control", "max-age=60"), setup{engines: always(p)})
-	_, cookie := n.visitor()
-	for round, kind := range []string{"streamed", "from memory", "not modified"} {
-		header := []string{"Cookie", cookie}
-		if kind == "not modified" {
-			header = append(header, "If-None-Match", "*")
-		}
-		r := n.get("/", header...)
-		if kind != "not modified" && r.body != shopPage {
-			t.Errorf("%s: the control group's page was edited: %q", kind, r.body)
-		}
-		eventually(t, kind+": triggered and delivered", func() bool {
-			return len(n.engines.recorded(event.Trigger)) == round+1 && len(n.engines.recorded(event.Delivery)) == round+1
-		})
-	}
-	for _, e := range n.engines.recorded(event.Trigger) {
-		if *e.Exposure != exposure || e.Segment != "s" {
-			t.Errorf("exposure %+v", e.Exposure)
-		}
-	}
-	n.get("/", "User-Agent", "Googlebot/2.1")
-	if got := len(n.engines.recorded(event.Trigger)); got != 3 {
-		t.Errorf("a bot triggered: %d", got)
-	}
-}

@@ -21,6 +21,7 @@ import (
 type nodeFlags struct {
 	file        string
 	listen      string
+	tlsListen   string
 	adminListen string
 	dataDir     string
 }
@@ -32,6 +33,7 @@ func (f *nodeFlags) register(cmd *cobra.Command) {
 
 func (f *nodeFlags) registerOverrides(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.listen, "listen", "", "address of the site's listener (server.listen)")
+	cmd.Flags().StringVar(&f.tlsListen, "tls-listen", "", "address of the site's encrypted listener (server.tls.listen)")
 	cmd.Flags().StringVar(&f.adminListen, "admin-listen", "", "address of the admin listener (admin.listen)")
 	cmd.Flags().StringVar(&f.dataDir, "data-dir", "", "directory for profiles, events and keys (server.data_dir)")
 }
@@ -40,9 +42,10 @@ func (f *nodeFlags) registerOverrides(cmd *cobra.Command) {
 func (f *nodeFlags) overrides() map[string]string {
 	set := map[string]string{}
 	for path, value := range map[string]string{
-		"server.listen":   f.listen,
-		"admin.listen":    f.adminListen,
-		"server.data_dir": f.dataDir,
+		"server.listen":     f.listen,
+		"server.tls.listen": f.tlsListen,
+		"admin.listen":      f.adminListen,
+		"server.data_dir":   f.dataDir,
 	} {
 		if value != "" {
 			set[path] = value

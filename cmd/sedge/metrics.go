@@ -89,6 +89,12 @@ func (c *nodeCollector) collectProxy(m metricSink) {
 	m.counter("http_connections_evicted_total", "Connections closed to make room for others.", s.Evicted.Load())
 	m.counter("http_requests_shed_total", "Requests answered with 503 because of overload.", s.Shed.Load())
 	m.counter("http_bad_requests_total", "Requests refused for their framing.", s.BadRequests.Load())
+	m.counter("tls_failed_handshakes_total", "TLS handshakes that came to nothing.", s.Handshakes.Load())
+	certificates, failures := c.proxy.Certificates()
+	for _, each := range certificates {
+		m.gauge("tls_certificate_expiry_timestamp_seconds", "Until when a certificate is valid.", float64(each.At.Unix()), "certificate", each.Name)
+	}
+	m.counter("tls_certificate_failures_total", "Changed certificate files that could not be used, and certificates that could not be obtained.", failures)
 	m.counter("http_panics_total", "Requests whose handler panicked.", s.Panics.Load())
 	m.counter("http_sent_bytes_total", "Bytes sent to clients.", s.BytesOut.Load())
 	m.counter("upstream_errors_total", "Requests that the upstream failed.", s.UpstreamErrors.Load())

@@ -50,6 +50,7 @@ type node struct {
 
 	address    net.Addr   // of the site's listener
 	changing   sync.Mutex // held while another site is put in place
+	tlsAddress net.Addr   // of its encrypted listener; nil without certificates
 	current    atomic.Pointer[generation]
 	lastReload atomic.Pointer[reloadResult]
 	lastGood   atomic.Pointer[time.Time] // the last reload that was taken over
@@ -217,14 +218,18 @@ func (n *node) openSite(first *generation) error {
 	if err != nil {
 		return listenError(err, "--listen", "server.listen")
 	}
-	n.address = listener.Addr()
-	go func() {
-		defer n.recovered("serve the site")
-		if err := n.proxy.Serve(listener); err != nil {
-			n.failed <- fmt.Errorf("serve the site: %w", err)
-		}
-	}()
 	n.undo = append(n.undo, func() { listener.Close() })
+	secure, err := n.proxy.ListenTLS()
+	if err != nil {
+		return listenError(err, "--tls-listen", "server.tls.listen")
+	}
+	n.address = listener.Addr()
+	go n.serveSite(n.proxy.Serve, listener)
+	if secure != nil {
+		n.tlsAddress = secure.Addr()
+		n.undo = append(n.undo, func() { secure.Close() })
+		go n.serveSite(n.proxy.ServeTLS, secure)
+	}
 	return nil
 }
 
@@ -247,6 +252,13 @@ func (n *node) closeTracer() {
 	defer cancel()
 	if err := n.tracer.Close(ctx); err != nil {
 		n.logger.Warn("the last traces are lost", "error", err)
+	}
+}
+
+func (n *node) serveSite(serve func(net.Listener) error, listener net.Listener) {
+	defer n.recovered("serve the site")
+	if err := serve(listener); err != nil {
+		n.failed <- fmt.Errorf("serve the site: %w", err)
 	}
 }
 

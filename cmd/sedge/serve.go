@@ -48,7 +48,7 @@ second one ends it at once, and loses nothing that was acknowledged.`,
 				return err
 			}
 			reread := func() (*config.Config, error) { return loadConfig(cfg.File(), flags.overrides()) }
-			logger.Info("serving", "site", n.siteURL(), "admin", n.adminURL(), "data_dir", cfg.Server.DataDir, "version", version)
+			logger.Info("serving", "site", n.siteURL(), "tls", n.tlsURL(), "admin", n.adminURL(), "data_dir", cfg.Server.DataDir, "version", version)
 			return n.run(cmd.Context(), reread)
 		},
 	}

@@ -18,6 +18,14 @@ import (
 // siteURL is where visitors reach the node from this machine.
 func (n *node) siteURL() string { return baseURL(reachable(n.address)) }
 
+// tlsURL is where visitors reach the node over TLS, "" if they cannot.
+func (n *node) tlsURL() string {
+	if n.tlsAddress == nil {
+		return ""
+	}
+	return "https://" + reachable(n.tlsAddress)
+}
+
 // adminURL is where the admin listener is reached from this machine.
 func (n *node) adminURL() string { return baseURL(reachable(n.admin.Addr())) }
 

@@ -6,16 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
 	"github.com/sedge-proxy/sedge/decision"
+	"github.com/sedge-proxy/sedge/proxy/certificate"
 )
 
 func (c *Config) validateTLS(faults *decision.Faults) {
 	if c.CAFile != "" {
-		if _, err := readRoots(c.CAFile); err != nil {
+		if _, err := certificate.ReadRoots(c.CAFile); err != nil {
 			faults.Add("ca_file", "%v", err)
 		}
 	}
@@ -32,22 +32,6 @@ func (c *Config) validateTLS(faults *decision.Faults) {
 	}
 }
 
-func readRoots(path string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read certificates: %w", err)
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%q holds no PEM certificate", path)
-	}
-	return roots, nil
-}
-
-// certificateAge is how long certificates are taken for unchanged without a look
-// at their files.
-const certificateAge = time.Second
-
 // credentials are what a server is trusted by, and what Sedge shows it. The files
 // are read anew when they have changed, so that a renewed certificate needs no
 // reload.
@@ -58,32 +42,13 @@ type credentials struct {
 
 	mu       sync.Mutex
 	settings *tls.Config // without a server name
-	looked   time.Time
-	seen     [3]fileState
-}
-
-// fileState tells whether a file has changed.
-type fileState struct {
-	at   time.Time
-	size int64
+	files    *certificate.Watch
 }
 
 func newCredentials(cfg *Config, deps *Deps) (*credentials, error) {
-	c := &credentials{cfg: cfg, now: deps.Now, log: deps.Log, looked: deps.Now()}
-	c.seen = c.look()
+	files := certificate.NewWatch(deps.Now(), cfg.CAFile, cfg.ClientCertFile, cfg.ClientKeyFile)
+	c := &credentials{cfg: cfg, now: deps.Now, log: deps.Log, files: files}
 	return c, c.read()
-}
-
-func (c *credentials) look() (states [3]fileState) {
-	for i, path := range [...]string{c.cfg.CAFile, c.cfg.ClientCertFile, c.cfg.ClientKeyFile} {
-		if path == "" {
-			continue
-		}
-		if info, err := os.Stat(path); err == nil {
-			states[i] = fileState{info.ModTime(), info.Size()}
-		}
-	}
-	return states
 }
 
 // read makes the settings anew, with an empty session cache: a resumed session
@@ -96,7 +61,7 @@ func (c *credentials) read() error {
 		ClientSessionCache: tls.NewLRUClientSessionCache(32),
 	}
 	if c.cfg.CAFile != "" {
-		roots, err := readRoots(c.cfg.CAFile)
+		roots, err := certificate.ReadRoots(c.cfg.CAFile)
 		if err != nil {
 			return err
 		}
@@ -118,13 +83,9 @@ func (c *credentials) read() error {
 func (c *credentials) forName(name string) *tls.Config {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if now := c.now(); now.Sub(c.looked) >= certificateAge {
-		c.looked = now
-		if seen := c.look(); seen != c.seen {
-			c.seen = seen
-			if err := c.read(); err != nil {
-				c.log.Error("changed certificates not taken over", "upstream", c.cfg.Name, "error", err)
-			}
+	if c.files.Changed(c.now()) {
+		if err := c.read(); err != nil {
+			c.log.Error("changed certificates not taken over", "upstream", c.cfg.Name, "error", err)
 		}
 	}
 	settings := c.settings.Clone()
