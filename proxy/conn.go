@@ -335,14 +335,15 @@ func (c *conn) send(parts ...[]byte) error {
 			return err
 		}
 		first := c.vector[0]
-		c.server.stats.Writes.Add(1) // before: whoever has the answer finds it counted
-		if c.tls != nil {            // encryption copies anyway, and many small records cost more
+		if c.tls != nil {
+			// Encryption copies anyway, and many small records cost more.
 			for _, part := range parts {
 				c.held = append(c.held, part...)
 			}
 			written, err := c.out.Write(c.held)
 			return c.account(c.held, int64(written), err)
 		}
+		c.countWrite()
 		c.buffers = c.vector[:n]
 		written, err := c.buffers.WriteTo(c.out)
 		return c.account(first, written, err)
@@ -374,7 +375,7 @@ func (c *conn) writePieces(p []byte) (int64, error) {
 		if err := c.armWrite(); err != nil {
 			return written, err
 		}
-		c.server.stats.Writes.Add(1)
+		c.countWrite()
 		n, err := c.out.Write(p[:min(len(p), writePiece)])
 		written += int64(n)
 		if err != nil {
@@ -397,9 +398,19 @@ func (c *conn) armWrite() error {
 	return c.Conn.SetWriteDeadline(until)
 }
 
+// countWrite counts a call to the kernel, before it is made: whoever has the answer
+// finds it counted. Under TLS the socket counts.
+func (c *conn) countWrite() {
+	if c.tls == nil {
+		c.server.stats.Writes.Add(1)
+	}
+}
+
 // account notes what the kernel has taken, and tells a delivery that waits for it.
 func (c *conn) account(first []byte, written int64, err error) error {
-	c.server.stats.BytesOut.Add(uint64(written))
+	if c.tls == nil {
+		c.server.stats.BytesOut.Add(uint64(written))
+	}
 	if err != nil {
 		c.failed = true
 	}

@@ -61,7 +61,7 @@ var contract = []struct {
 
 func TestContract(t *testing.T) {
 	for _, over := range []protocol{plainHTTP1, overTLS, overHTTP2} {
-		t.Run(cmp.Or(string(over), "HTTP/1.1"), func(t *testing.T) {
+		t.Run(cmp.Or(string(over), "h1"), func(t *testing.T) {
 			for _, c := range contract {
 				t.Run(c.name, func(t *testing.T) { c.test(t, over) })
 			}
@@ -734,6 +734,8 @@ func contractSilentUpload(t *testing.T, over protocol) {
 		if resp.StatusCode < 400 {
 			t.Errorf("answered with %s", resp.Status)
 		}
+	} else if isTimeoutError(err) {
+		t.Error("it was waited for")
 	}
 	if err := <-ended; err == nil {
 		t.Error("the origin took the upload for a whole one")

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -172,8 +173,8 @@ type protocol string
 
 const (
 	plainHTTP1 protocol = ""
-	overTLS    protocol = "HTTP/1.1 over TLS"
-	overHTTP2  protocol = "HTTP/2"
+	overTLS    protocol = "h1-tls"
+	overHTTP2  protocol = "h2"
 )
 
 // node is a running server with its origin.
@@ -430,6 +431,21 @@ func dialNode(t testing.TB, n *node) net.Conn {
 	t.Cleanup(func() { c.Close() })
 	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
 	return c
+}
+
+// dial opens a connection for HTTP/1.1, as the node's client comes.
+func (n *node) dial() net.Conn {
+	n.t.Helper()
+	if strings.HasPrefix(n.base, "https:") {
+		secured, err := tls.Dial("tcp", n.tlsAddr, testAuthority().client())
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		n.t.Cleanup(func() { secured.Close() })
+		_ = secured.SetDeadline(time.Now().Add(10 * time.Second))
+		return secured
+	}
+	return dialNode(n.t, n)
 }
 
 // readAll reads until the other side closes.

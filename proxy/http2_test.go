@@ -130,6 +130,7 @@ func TestHTTP2Refuses(t *testing.T) {
 		"path with blank":           {":method", "GET", ":scheme", "https", ":authority", "x", ":path", "/a b"},
 		"path with 8 bits":          {":method", "GET", ":scheme", "https", ":authority", "x", ":path", "/\xe4"},
 		"path with fragment":        {":method", "GET", ":scheme", "https", ":authority", "x", ":path", "/a#b"},
+		"path is this URL":          {":method", "GET", ":scheme", "https", ":authority", "x", ":path", "https://x/"},
 		"path is a URL":             {":method", "GET", ":scheme", "https", ":authority", "x", ":path", "http://y/"},
 		"method with space":         {":method", "GET /x HTTP/1.1", ":scheme", "https", ":authority", "x", ":path", "/"},
 		"userinfo":                  {":method", "GET", ":scheme", "https", ":authority", "a@x", ":path", "/"},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -249,25 +248,25 @@ func TestBudgetHolds(t *testing.T) {
 	}
 }
 
+// An answer from memory leaves in one call to the kernel, or in one for each record
+// that TLS makes of it.
 func TestOneWritePerHit(t *testing.T) {
-	var asked atomic.Int64
-	n := start(t, counting(t, &asked, "Cache-Control", "max-age=60"), setup{engines: always(text("#hero", strings.Repeat("word ", 12<<10)))})
-	n.get("/")
-	c, err := net.Dial("tcp", n.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	before := n.server.stats.Writes.Load()
-	const rounds = 20
-	for range rounds {
-		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: "+n.addr+"\r\nUser-Agent: Mozilla/5.0\r\n\r\n")
-		readAnswer(t, c)
-	}
-	if got := n.server.stats.Writes.Load() - before; got != rounds {
-		t.Errorf("%d writes for %d hits", got, rounds)
-	}
-	if got := n.server.Stats().CacheHits.Load(); got != rounds {
-		t.Errorf("%d hits", got)
+	for over, writes := range map[protocol]uint64{plainHTTP1: 1, overTLS: 4} {
+		var asked atomic.Int64
+		n := start(t, counting(t, &asked, "Cache-Control", "max-age=60"), setup{over: over, engines: always(text("#hero", strings.Repeat("word ", 12<<10)))})
+		n.get("/")
+		c := n.dial()
+		before := n.server.stats.Writes.Load()
+		const rounds = 20
+		for range rounds {
+			_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: "+strings.TrimPrefix(strings.TrimPrefix(n.base, "http://"), "https://")+"\r\nUser-Agent: Mozilla/5.0\r\n\r\n")
+			readAnswer(t, c)
+		}
+		if got := n.server.stats.Writes.Load() - before; got != rounds*writes {
+			t.Errorf("%s: %d writes for %d hits", over, got, rounds)
+		}
+		if got := n.server.Stats().CacheHits.Load(); got != rounds {
+			t.Errorf("%s: %d hits", over, got)
+		}
 	}
 }
