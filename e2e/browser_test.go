@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,16 +15,7 @@ import (
 // findBrowser returns the Chromium to drive.
 func findBrowser(t *testing.T) string {
 	t.Helper()
-	for _, name := range []string{os.Getenv("SEDGE_CHROMIUM"), "chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"} {
-		if path, err := exec.LookPath(name); name != "" && err == nil {
-			return path
-		}
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("no Chromium; make setup installs it")
-	}
-	t.Skip("no Chromium; make setup installs it")
-	return ""
+	return program(t, os.Getenv("SEDGE_CHROMIUM"), "chromium-browser", "google-chrome", "google-chrome-stable", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome", "chromium")
 }
 
 // browser is one person's browser: its own profile, hence its own cookies.

@@ -27,16 +27,22 @@ type answer struct {
 	status int
 	header http.Header
 	body   string
+	length int64 // as declared, -1 if it is not
 }
 
 func newClient(t *testing.T, base string) *client {
+	t.Helper()
+	transport := &http.Transport{DisableCompression: true}
+	t.Cleanup(transport.CloseIdleConnections)
+	return clientOver(t, base, transport)
+}
+
+func clientOver(t *testing.T, base string, transport http.RoundTripper) *client {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	transport := &http.Transport{DisableCompression: true}
-	t.Cleanup(transport.CloseIdleConnections)
 	return &client{t: t, base: base, http: &http.Client{
 		Jar: jar, Transport: transport, Timeout: 30 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -68,7 +74,7 @@ func (c *client) try(method, path, body string, header ...string) (answer, error
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
-	return answer{resp.StatusCode, resp.Header, string(text)}, err
+	return answer{resp.StatusCode, resp.Header, string(text), resp.ContentLength}, err
 }
 
 func (c *client) do(method, path, body string, header ...string) answer {

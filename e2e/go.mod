@@ -2,7 +2,10 @@ module github.com/sedge-proxy/sedge/e2e
 
 go 1.26.0
 
-require github.com/chromedp/chromedp v0.23.0
+require (
+	github.com/chromedp/chromedp v0.23.0
+	github.com/coder/websocket v1.8.15
+)
 
 require (
 	github.com/chromedp/cdproto v0.159.0 // indirect

@@ -313,3 +313,24 @@ func tail(s string, n int) string {
 	}
 	return "…" + s[len(s)-n:]
 }
+
+// metric returns the value of a metric without labels.
+func (n *node) metric(name string) float64 {
+	n.t.Helper()
+	resp, err := http.Get(n.admin + "/metrics")
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	_, rest, found := strings.Cut("\n"+string(text), "\n"+name+" ")
+	value, _, _ := strings.Cut(rest, "\n")
+	number, err := strconv.ParseFloat(value, 64)
+	if !found || err != nil {
+		n.t.Fatalf("no metric %s in %s", name, text)
+	}
+	return number
+}

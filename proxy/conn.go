@@ -154,6 +154,14 @@ func (c *conn) SetDeadline(t time.Time) error {
 	return c.Conn.SetDeadline(t)
 }
 
+// CloseWrite ends our direction of a tunnel, if the transport can do that.
+func (c *conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
 // idle tells that an answer is complete and the next request may come.
 func (c *conn) idle() {
 	if c.phase.Load() == phaseTunnel {
@@ -419,14 +427,6 @@ func (c *conn) Close() error {
 	}
 	c.listener.gone(c)
 	return c.Conn.Close()
-}
-
-// CloseWrite ends our direction of a tunnel, if the transport can do that.
-func (c *conn) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return errors.ErrUnsupported
 }
 
 func linger(tcp *net.TCPConn) {

@@ -116,6 +116,10 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 
 // begin takes an exchange from the pool and pins the site.
 func (s *Server) begin(ctx *fasthttp.RequestCtx) *exchange {
+	if !s.overload.admits() {
+		s.refuse(ctx)
+		return nil
+	}
 	site := s.pinSite()
 	if site == nil {
 		ctx.Error("starting", fasthttp.StatusServiceUnavailable)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strconv"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -91,7 +93,7 @@ func (x *exchange) peerAddress() string {
 
 // ask sends the request and takes the head of the answer.
 func (x *exchange) ask() bool {
-	o := upstream.Options{Informational: x.informFunc, Gone: x.down.gone}
+	o := x.upstreamOptions()
 	var body io.Reader // nil for none
 	if b := x.requestBody(); b != nil {
 		body = b
@@ -115,11 +117,23 @@ func (x *exchange) inform(status int, header *fasthttp.ResponseHeader) {
 	}
 }
 
+// upstreamOptions say who asks, and by which name of the site.
+func (x *exchange) upstreamOptions() upstream.Options {
+	return upstream.Options{
+		Informational: x.informFunc, Gone: x.down.gone,
+		Scheme: x.scheme, Host: x.host, Visitor: x.visitor, Client: x.clientIP,
+	}
+}
+
 // delivered maps the answer to what the client knows the site by. The origin
 // cannot set the visitor cookie.
 func (x *exchange) delivered() {
 	resp := &x.ctx.Response
-	x.route.upstream.Deliver(resp, x.scheme, x.host)
+	var asked []byte
+	if x.ctx.IsGet() || x.ctx.IsHead() {
+		asked = x.ctx.RequestURI()
+	}
+	x.route.upstream.Deliver(resp, x.scheme, x.host, asked)
 	resp.Header.DelCookie(x.site.Cookie.Name())
 }
 
@@ -137,10 +151,11 @@ func (x *exchange) requestBody() *requestBody {
 
 // failUpstream answers for an origin that did not.
 func (x *exchange) failUpstream(err error) {
-	status := fasthttp.StatusBadGateway
+	status, retryAfter := fasthttp.StatusBadGateway, time.Second
 	var e *upstream.Error
 	if errors.As(err, &e) {
 		status = e.Kind.Status()
+		retryAfter = max(retryAfter, e.RetryAfter)
 		if e.Kind != upstream.Client {
 			x.server.stats.UpstreamErrors.Add(1)
 		}
@@ -154,7 +169,8 @@ func (x *exchange) failUpstream(err error) {
 		x.ctx.SetConnectionClose()
 	}
 	if status == fasthttp.StatusServiceUnavailable {
-		x.ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, "1")
+		seconds := (retryAfter + time.Second - 1) / time.Second
+		x.ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, strconv.Itoa(int(seconds)))
 	}
 }
 

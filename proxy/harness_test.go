@@ -206,11 +206,14 @@ func start(t testing.TB, origin string, o setup) *node {
 	if o.config.PersonalizeBudget == 0 {
 		o.config.PersonalizeBudget = 10 * time.Second // the machine may be busy; tests of the budget set it
 	}
+	if o.config.MaxQueueDelay == 0 {
+		o.config.MaxQueueDelay = time.Minute // likewise; nothing is refused for it
+	}
 	if o.now == nil {
 		o.now = time.Now
 	}
 	o.up.Name, o.up.URL = "origin", "http://"+origin
-	up, err := upstream.New(o.up, o.now)
+	up, err := upstream.New(o.up, upstream.Deps{Now: o.now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -461,8 +464,9 @@ func readRequest(r *bufio.Reader) (string, error) {
 }
 
 // stopped is a clock that stands still, so that no age passes between two answers.
+// It stands at a whole second, as the Date of an origin does.
 func stopped() func() time.Time {
-	now := time.Now()
+	now := time.Now().Truncate(time.Second)
 	return func() time.Time { return now }
 }
 

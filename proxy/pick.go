@@ -51,10 +51,12 @@ func (x *exchange) serveTunnel() bool {
 	if x.header("Upgrade") == nil || !upstream.IsUpgrade(&x.ctx.Request) {
 		return false
 	}
+	x.classify()
+	x.recognize()
 	x.prepare()
 	stats := &x.server.stats
 	stats.Streams.Add(1)
-	err := x.route.upstream.Tunnel(x.ctx, x.out, func() { stats.Streams.Add(-1) })
+	err := x.route.upstream.Tunnel(x.ctx, x.out, x.upstreamOptions(), func() { stats.Streams.Add(-1) })
 	switch {
 	case err == nil && x.ctx.Hijacked():
 		x.tunnelled = true

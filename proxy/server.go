@@ -24,6 +24,10 @@ import (
 // maxPrograms bounds how many compiled plans are kept.
 const maxPrograms = 1024
 
+// closingConns is room for connections that are closed, but not yet ended: the
+// listener holds the limit.
+const closingConns = 1024
+
 // Options are what a server is made of.
 type Options struct {
 	Config Config
@@ -43,6 +47,7 @@ type Server struct {
 	trusted   []netip.Prefix
 	http      *fasthttp.Server
 	stats     Stats
+	overload  *overload
 	variants  *cache.Variants
 	programs  *cache.Recent[decision.Digest, *program]
 	bodies    *cache.Bodies[*seenPage] // pages seen before, by the origin's bytes; nil for those that cannot be compiled
@@ -97,6 +102,10 @@ func New(o Options) (*Server, error) {
 		programs: cache.NewRecent[decision.Digest, *program](maxPrograms),
 		bodies:   bodies, wholeTime: wholeTime,
 	}
+	s.overload = newOverload(&s.cfg, &s.stats.InFlight)
+	if err := s.overload.start(); err != nil {
+		return nil, fmt.Errorf("make server: %w", err)
+	}
 	s.exchanges.New = func() any {
 		x := &exchange{server: s, out: new(fasthttp.Request)}
 		x.headerFunc, x.informFunc = x.header, x.inform
@@ -122,7 +131,7 @@ func (s *Server) newHTTP() *fasthttp.Server {
 			}
 		},
 		Logger:                        quietLogger{s.log},
-		Concurrency:                   s.cfg.MaxConnections,
+		Concurrency:                   s.cfg.MaxConnections + closingConns,
 		ReadBufferSize:                int(s.cfg.MaxHeader),
 		StreamRequestBody:             true,
 		DisablePreParseMultipartForm:  true,
@@ -221,6 +230,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		l.closeAll()
 	}
 	s.SetSite(nil)
+	s.overload.stop()
 	s.bodies.Close()
 	if err != nil {
 		return fmt.Errorf("shut down: %w", err)

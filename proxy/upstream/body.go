@@ -129,6 +129,10 @@ func (b *Body) finish(cause error) error {
 	}
 	c := b.conn
 	b.conn, b.err, b.header = nil, cause, nil
+	if e, ok := cause.(*Error); ok {
+		e.Server = c.pool.origin.address
+		b.exchange.server.errors[e.Kind].Add(1)
+	}
 	b.exchange.end(c, cause == io.EOF && b.reusable)
 	return nil
 }

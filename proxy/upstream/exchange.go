@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -37,18 +39,29 @@ type Options struct {
 	// while nothing comes of an answer to a request without a body, which is then
 	// given up.
 	Gone func() bool
+	// Scheme and Host are how the client knows the site, as "https" and its Host
+	// header: headers that name it so are mapped to the origin's name.
+	Scheme, Host string
+
+	// Visitor is the verified id of who asks; it chooses the server where visitors
+	// stay with theirs. It is sent nowhere.
+	Visitor string
+
+	// Client is the client's address, in the place of a visitor that is not known.
+	Client netip.Addr
 }
 
 // exchange is one request and its answer on one connection.
 type exchange struct {
 	up     *Upstream
+	server *server
 	upload *upload // nil when the request went out in one piece
 }
 
 // end gives the connection back and reports whether the whole request was sent.
 func (x *exchange) end(c *conn, reuse bool) bool {
 	sent := x.upload == nil || x.upload.settle()
-	x.up.pool.release(c, reuse && sent)
+	c.release(reuse && sent)
 	return sent
 }
 
@@ -63,9 +76,12 @@ func (x *exchange) end(c *conn, reuse bool) bool {
 // being sent. When such an answer is an error, sending stops, and resp says
 // Connection: close.
 //
-// A GET, HEAD or OPTIONS without a body is sent once more, over a new connection,
-// if a connection that was used before closed without a byte of an answer. Nothing
-// else is ever sent twice. On error resp has no body, and the error is an [*Error].
+// A request that was not sent, since no connection could be made, may go to another
+// server. A GET, HEAD or OPTIONS without a body is also sent once more, over a new
+// connection, if its connection closed without a byte of an answer: to the same
+// server if the connection was used before, else to another. Nothing else is ever
+// sent twice, and all of it only within the budget for retries. On error resp has no
+// body, and the error is an [*Error].
 //
 // resp keeps the origin's Date only if fasthttp adds none by itself
 // (Server.NoDefaultDate); an answer without one gets the present time.
@@ -78,38 +94,48 @@ func (u *Upstream) Do(req *fasthttp.Request, resp *fasthttp.Response, body io.Re
 	if opts.Expect {
 		req.Header.Set(fasthttp.HeaderExpect, "100-continue")
 	}
-	length, err := u.buildRequest(s, req, body, opts.Expect)
+	length, err := s.readBody(req, body, opts.Expect)
 	if err != nil {
 		return err
 	}
-	streamed := length != 0
+	probe, err := u.admit()
+	if err != nil {
+		return err
+	}
+	err = u.exchange(req, resp, s, body, length, &opts)
+	u.conclude(probe, err)
+	return err
+}
+
+// exchange sends the request until it is answered or may not be sent again. length
+// is that of the body still to be sent, as readBody returns it.
+func (u *Upstream) exchange(req *fasthttp.Request, resp *fasthttp.Response, s *scratch, body io.Reader, length int64, opts *Options) error {
+	t := u.newTries(req, s, opts)
 	head := req.Header.IsHead()
-	mayRetry := !streamed && req.Header.ContentLength() <= 0 &&
-		(req.Header.IsGet() || head || req.Header.IsOptions())
-	c, err := u.pool.acquire(false)
-	if err != nil {
-		return err
-	}
+	repeatable := req.Header.ContentLength() <= 0 && length == 0 && (req.Header.IsGet() || head || req.Header.IsOptions())
 	for {
-		x := exchange{up: u}
+		c, err := t.connect()
+		if err != nil {
+			return err
+		}
+		x := exchange{up: u, server: t.to.server}
 		before := c.BytesRead()
-		if streamed {
-			x.upload = u.startUpload(c, s.request, body, length, &opts)
+		if length != 0 {
+			x.upload = u.startUpload(c, s.request, body, length, opts)
 			err = nil
 		} else {
 			_, err = c.Write(s.request)
 		}
 		if err = x.receive(c, s, resp, head, opts, err); err == nil {
+			t.note(resp.StatusCode(), nil)
 			return nil
 		}
-		stale := mayRetry && c.reused && c.BytesRead() == before && isClosed(err)
+		unanswered := isClosed(err) && c.BytesRead() == before
 		x.end(c, false)
-		if !stale {
-			return x.blame(err)
-		}
-		mayRetry = false
-		if c, err = u.pool.acquire(true); err != nil {
-			return err
+		err = x.blame(err)
+		if !repeatable || !unanswered || !t.again(c) {
+			t.note(0, err)
+			return t.named(err)
 		}
 	}
 }
@@ -130,19 +156,16 @@ func (x *exchange) blame(err error) error {
 	return err
 }
 
-// buildRequest writes the request's head into the scratch, and its body too if it
-// is small and the origin is not to be asked for it. It returns the length of the body still to be sent: 0 for none, -1 if
-// it is sent in chunks.
-func (u *Upstream) buildRequest(s *scratch, req *fasthttp.Request, body io.Reader, expect bool) (int64, error) {
+// readBody checks the request's target and collects its body, if it is small and the
+// origin is not to be asked for it. It returns the length of the body still to be
+// sent: 0 for none, -1 if it is sent in chunks.
+func (s *scratch) readBody(req *fasthttp.Request, body io.Reader, expect bool) (int64, error) {
+	s.small = s.small[:0]
 	for _, c := range req.Header.RequestURI() {
 		if c <= ' ' || c == 0x7f {
 			return 0, &Error{Op: "address request", Kind: Client, Err: errMalformed("the target holds a space or control character")}
 		}
 	}
-	if u.host != "" {
-		req.Header.Set(fasthttp.HeaderHost, u.host)
-	}
-	s.request = req.Header.AppendBytes(s.request[:0])
 	length := int64(req.Header.ContentLength())
 	if length == 0 || length < -1 {
 		return 0, nil
@@ -153,9 +176,8 @@ func (u *Upstream) buildRequest(s *scratch, req *fasthttp.Request, body io.Reade
 	if length < 0 || length > smallBody || expect {
 		return length, nil
 	}
-	start := len(s.request)
-	s.request = append(s.request, make([]byte, length)...)
-	if _, err := io.ReadFull(body, s.request[start:]); err != nil {
+	s.small = slices.Grow(s.small, int(length))[:length]
+	if _, err := io.ReadFull(body, s.small); err != nil {
 		return 0, clientError(err)
 	}
 	return 0, nil
@@ -170,7 +192,7 @@ func clientError(err error) error {
 
 // receive reads heads up to the final one and puts that into resp. A request that
 // could not be written whole may have been answered all the same.
-func (x *exchange) receive(c *conn, s *scratch, resp *fasthttp.Response, headOnly bool, opts Options, sendErr error) error {
+func (x *exchange) receive(c *conn, s *scratch, resp *fasthttp.Response, headOnly bool, opts *Options, sendErr error) error {
 	c.ReadIdle, c.InMessage = 0, true
 	for interim := 0; ; interim++ {
 		if err := x.readHead(c, s, opts, sendErr); err != nil {
@@ -191,7 +213,7 @@ func (x *exchange) receive(c *conn, s *scratch, resp *fasthttp.Response, headOnl
 
 // readHead waits for a head for at most HeaderTimeout after the whole request is
 // sent.
-func (x *exchange) readHead(c *conn, s *scratch, opts Options, sendErr error) error {
+func (x *exchange) readHead(c *conn, s *scratch, opts *Options, sendErr error) error {
 	limit := x.up.cfg.HeaderTimeout
 	if sendErr != nil {
 		if isTimeout(sendErr) {
@@ -253,7 +275,7 @@ func cutEOF(err error) error {
 }
 
 // inform handles an answer that is not the final one.
-func (x *exchange) inform(c *conn, s *scratch, reason []byte, interim int, opts Options) error {
+func (x *exchange) inform(c *conn, s *scratch, reason []byte, interim int, opts *Options) error {
 	switch {
 	case s.head.status == fasthttp.StatusSwitchingProtocols:
 		return fail("read answer", errMalformed("the origin switched protocols without being asked"))

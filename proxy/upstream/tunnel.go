@@ -25,7 +25,7 @@ const hijackTime = 10 * time.Second
 //
 // If the origin answers otherwise, that answer is in ctx.Response as after Do, ctx
 // is not hijacked, and onDone is not called; nor is it on error.
-func (u *Upstream) Tunnel(ctx *fasthttp.RequestCtx, req *fasthttp.Request, onDone func()) error {
+func (u *Upstream) Tunnel(ctx *fasthttp.RequestCtx, req *fasthttp.Request, opts Options, onDone func()) error {
 	s := u.acquireScratch()
 	defer u.releaseScratch(s)
 	protocol := peekFold(&ctx.Request.Header, fasthttp.HeaderUpgrade)
@@ -34,19 +34,32 @@ func (u *Upstream) Tunnel(ctx *fasthttp.RequestCtx, req *fasthttp.Request, onDon
 	}
 	req.Header.Set(fasthttp.HeaderConnection, "Upgrade")
 	req.Header.SetBytesV(fasthttp.HeaderUpgrade, protocol)
-	if _, err := u.buildRequest(s, req, nil, false); err != nil {
+	if _, err := s.readBody(req, nil, false); err != nil {
 		return err
 	}
-	c, err := u.pool.acquire(true)
+	probe, err := u.admit()
 	if err != nil {
 		return err
 	}
-	x := exchange{up: u}
+	err = u.openTunnel(ctx, req, s, &opts, onDone)
+	u.conclude(probe, err)
+	return err
+}
+
+func (u *Upstream) openTunnel(ctx *fasthttp.RequestCtx, req *fasthttp.Request, s *scratch, opts *Options, onDone func()) error {
+	t := u.newTries(req, s, opts)
+	t.fresh = true
+	c, err := t.connect()
+	if err != nil {
+		return err
+	}
+	x := exchange{up: u, server: t.to.server}
 	_, err = c.Write(s.request)
 	if err = x.awaitSwitch(ctx, c, s, err, onDone); err != nil {
-		u.pool.release(c, false)
+		c.release(false)
 	}
-	return err
+	t.note(ctx.Response.StatusCode(), err)
+	return t.named(err)
 }
 
 // IsUpgrade reports whether the client's request asks for a protocol that Tunnel
@@ -92,7 +105,7 @@ func peekFold(h *fasthttp.RequestHeader, name string) []byte {
 func (x *exchange) awaitSwitch(ctx *fasthttp.RequestCtx, c *conn, s *scratch, sendErr error, onDone func()) error {
 	c.ReadIdle, c.InMessage = 0, true
 	for interim := 0; ; interim++ {
-		if err := x.readHead(c, s, Options{}, sendErr); err != nil {
+		if err := x.readHead(c, s, &Options{}, sendErr); err != nil {
 			return err
 		}
 		reason, err := parseHead(c.head, &s.head)
@@ -109,7 +122,7 @@ func (x *exchange) awaitSwitch(ctx *fasthttp.RequestCtx, c *conn, s *scratch, se
 		case s.head.status >= 200:
 			return x.accept(c, s, &ctx.Response, reason, false)
 		}
-		if err := x.inform(c, s, reason, interim, Options{}); err != nil {
+		if err := x.inform(c, s, reason, interim, &Options{}); err != nil {
 			return err
 		}
 	}
@@ -147,15 +160,20 @@ func (x *exchange) hijack(ctx *fasthttp.RequestCtx, c *conn, s *scratch, reason 
 // end gives the origin's connection up, once.
 func (t *tunnel) end() {
 	t.once.Do(func() {
-		t.up.pool.release(t.origin, false)
+		t.origin.release(false)
 		if t.onDone != nil {
 			t.onDone()
 		}
 	})
 }
 
-// carry runs the tunnel to its end.
-func (t *tunnel) carry(client net.Conn) {
+// carry runs the tunnel to its end. What the client has sent so far is read from
+// hijacked, whose Close does nothing; so it is the connection below that is closed.
+func (t *tunnel) carry(hijacked net.Conn) {
+	client := hijacked
+	if over, ok := hijacked.(interface{ UnsafeConn() net.Conn }); ok {
+		client = over.UnsafeConn()
+	}
 	defer func() { _ = recover() }() // after it both connections are closed all the same
 	defer t.end()
 	defer client.Close()
@@ -171,7 +189,7 @@ func (t *tunnel) carry(client net.Conn) {
 		// The bytes right behind the 101 are in the reader already.
 		t.copy(client, client, t.origin, t.origin.br)
 	})
-	t.copy(t.origin, t.origin.Conn, client, client)
+	t.copy(t.origin, t.origin.Conn, client, hijacked)
 	back.Wait()
 }
 
@@ -191,8 +209,8 @@ func (t *tunnel) copy(to net.Conn, half net.Conn, source net.Conn, from reader) 
 			return
 		}
 	}
-	transport(to).Close()
-	transport(source).Close()
+	to.Close()
+	source.Close()
 }
 
 // limit is how long both sides may be silent.
