@@ -2,8 +2,10 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -163,11 +165,14 @@ func (x *exchange) requestBody() *requestBody {
 // failUpstream answers for an origin that did not.
 func (x *exchange) failUpstream(err error) {
 	status, retryAfter := fasthttp.StatusBadGateway, time.Second
+	level := slog.LevelWarn
 	var e *upstream.Error
 	if errors.As(err, &e) {
 		status = e.Kind.Status()
 		retryAfter = max(retryAfter, e.RetryAfter)
-		if e.Kind != upstream.Client {
+		if e.Kind == upstream.Client {
+			level = slog.LevelDebug // who leaves or lies is no concern of the operator's
+		} else {
 			x.server.stats.UpstreamErrors.Add(1)
 		}
 	}
@@ -177,7 +182,7 @@ func (x *exchange) failUpstream(err error) {
 	if errors.Is(err, errBodyTooLarge) {
 		status = fasthttp.StatusRequestEntityTooLarge
 	}
-	x.server.log.Warn("upstream failed", "request_id", x.id, "upstream", x.route.upstream.Name(), "status", status, "error", err.Error())
+	x.server.log.Log(context.Background(), level, "upstream failed", "request_id", x.id, "upstream", x.route.upstream.Name(), "status", status, "error", err.Error())
 	x.fail(status, describe(status))
 	if x.body != nil {
 		x.ctx.SetConnectionClose()
