@@ -35,7 +35,7 @@ func startApplication(t *testing.T) *application {
 	_, port, _ := net.SplitHostPort(address)
 	cmd := exec.Command(program(t, "node"), "app.js", port)
 	cmd.Dir = dir
-	process := startOrigin(t, address, cmd)
+	process := startProgram(t, address, cmd)
 	return &application{newClient(t, "http://"+address), process}
 }
 
