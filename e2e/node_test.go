@@ -80,6 +80,12 @@ func startServe(t *testing.T, build func() (string, error), config string) *node
 // serveConfig is startServe with a configuration given as values.
 func serveConfig(t *testing.T, config map[string]any) *node {
 	t.Helper()
+	return startServe(t, binary, writeConfig(t, config))
+}
+
+// writeConfig writes a configuration into a file.
+func writeConfig(t *testing.T, config map[string]any) string {
+	t.Helper()
 	text, err := json.Marshal(config) // JSON is YAML
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +94,7 @@ func serveConfig(t *testing.T, config map[string]any) *node {
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return startServe(t, binary, path)
+	return path
 }
 
 func (n *node) start(build func() (string, error)) {
@@ -239,7 +245,12 @@ func (n *node) report() report {
 // run executes a command of the same binary and returns what it printed.
 func run(t *testing.T, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
-	path, err := binary()
+	return runBinary(t, binary, args...)
+}
+
+func runBinary(t *testing.T, build func() (string, error), args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	path, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}
