@@ -50,6 +50,7 @@ var rooms = []room{
 	{path: "internal/corpus", floor: 0}, // for tests alone
 	{path: "cmd/sedge/internal/...", floor: 4, ours: []string{}},
 	{path: "cmd/sedge", floor: 5, ours: []string{"/..."}, theirs: []string{"github.com/spf13/cobra", "github.com/prometheus/client_golang"}},
+	{path: "bench/...", floor: 5, ours: []string{}}, // measures the built binary
 	{path: "examples/...", floor: 5, ours: []string{"plugins", "plugins/sdk"}},
 }
 

@@ -80,13 +80,13 @@ func (r *reference) block(prefix string, t reflect.Type) {
 		if comment == "" {
 			r.t.Errorf("%s.%s is a setting without a comment", t, field.Name)
 		}
-		inner, kind := field.Type, kindName(field.Type)
+		inner, kind, entry := field.Type, kindName(field.Type), "."
 		if inner.Kind() == reflect.Pointer {
 			inner = inner.Elem()
 			kind = kindName(inner)
 		}
 		if inner.Kind() == reflect.Slice && !isFreeform(inner) {
-			inner = inner.Elem()
+			inner, entry = inner.Elem(), "[]."
 			kind = "a list of " + strings.TrimPrefix(strings.TrimPrefix(kindName(inner), "a "), "block of ")
 		}
 		if isFreeform(field.Type) {
@@ -94,7 +94,7 @@ func (r *reference) block(prefix string, t reflect.Type) {
 		}
 		fmt.Fprintf(&r.out, "| `%s%s` | %s | %s |\n", prefix, name, kind, comment)
 		if inner.Kind() == reflect.Struct {
-			r.block(prefix+name+"[].", inner)
+			r.block(prefix+name+entry, inner)
 		}
 	}
 }

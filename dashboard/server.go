@@ -27,6 +27,10 @@ import (
 type Check struct {
 	Name string
 	Err  func() error // nil when it holds
+
+	// Advisory shows the check to those who ask for details, and leaves the node
+	// ready.
+	Advisory bool
 }
 
 // Node is what the admin side asks of the running node.
@@ -201,18 +205,18 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	}
 	results := make([]result, 0, len(s.node.Ready)+1)
 	ready := true
-	add := func(name string, err error) {
+	add := func(name string, err error, advisory bool) {
 		item := result{Check: name, OK: err == nil}
 		if err != nil {
-			item.Error, ready = err.Error(), false
+			item.Error, ready = err.Error(), ready && advisory
 		}
 		results = append(results, item)
 	}
 	if s.draining.Load() {
-		add("draining", errors.New("this node is shutting down"))
+		add("draining", errors.New("this node is shutting down"), false)
 	}
 	for _, check := range s.node.Ready {
-		add(check.Name, check.Err())
+		add(check.Name, check.Err(), check.Advisory)
 	}
 	code := http.StatusOK
 	if !ready {

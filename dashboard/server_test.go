@@ -67,7 +67,10 @@ func TestAdminRefusesStrangers(t *testing.T) {
 
 func TestReadyTellsEachCheck(t *testing.T) {
 	broken := errors.New("disk is full")
-	s := testServer(Check{"events", func() error { return nil }}, Check{"ledger", func() error { return broken }})
+	s := testServer(
+		Check{Name: "events", Err: func() error { return nil }},
+		Check{Name: "ledger", Err: func() error { return broken }},
+		Check{Name: "upstreams", Err: func() error { return errors.New("all away") }, Advisory: true})
 	get := func(path string) *httptest.ResponseRecorder {
 		w := httptest.NewRecorder()
 		s.adminRoutes().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://127.0.0.1:8090"+path, nil))
@@ -77,8 +80,8 @@ func TestReadyTellsEachCheck(t *testing.T) {
 		t.Errorf("a broken check: got %d %s", w.Code, w.Body)
 	}
 	broken = nil
-	if w := get("/readyz"); w.Code != 200 {
-		t.Errorf("all checks hold: got %d %s", w.Code, w.Body)
+	if w := get("/readyz?verbose"); w.Code != 200 || !strings.Contains(w.Body.String(), "all away") {
+		t.Errorf("only what is told beside does not hold: got %d %s", w.Code, w.Body)
 	}
 	s.Drain()
 	if w := get("/readyz?verbose"); w.Code != 503 || !strings.Contains(w.Body.String(), "shutting down") {

@@ -18,7 +18,7 @@ var errBodyTooLarge = errors.New("the request body is too large")
 
 // accept checks the head, and finds out who asks for what.
 func (x *exchange) accept() bool {
-	fields, err := checkHead(x.fields, &x.ctx.Request.Header)
+	fields, frame, err := checkHead(x.fields, &x.ctx.Request.Header)
 	x.fields = fields
 	x.identifyRequest()
 	if err != nil {
@@ -27,10 +27,12 @@ func (x *exchange) accept() bool {
 		x.ctx.SetConnectionClose()
 		return false
 	}
-	x.whoAsks()
-	uri := x.ctx.Request.URI()
-	x.page.Path = string(uri.Path())
-	x.page.Query = string(uri.QueryString())
+	x.down.begin(&x.ctx.Request.Header, frame)
+	authority, path, query := splitTarget(x.ctx.Request.Header.RequestURI())
+	x.whoAsks(authority)
+	x.rawPath = path
+	x.page.Path = readPath(x.ctx.Request.URI(), path)
+	x.page.Query = string(query)
 	if limit := int64(x.server.cfg.MaxBody); limit > 0 && int64(x.ctx.Request.Header.ContentLength()) > limit {
 		x.fail(fasthttp.StatusRequestEntityTooLarge, errBodyTooLarge.Error())
 		x.ctx.SetConnectionClose()
@@ -47,6 +49,8 @@ func statusOf(err error) int {
 		return fasthttp.StatusExpectationFailed
 	case errMethod:
 		return fasthttp.StatusNotImplemented
+	case errLoop:
+		return fasthttp.StatusLoopDetected
 	case errTooMany:
 		return fasthttp.StatusRequestHeaderFieldsTooLarge
 	}
@@ -71,20 +75,20 @@ func (x *exchange) identifyRequest() {
 
 // whoAsks finds the client's address, scheme and host. What the request says of
 // them counts only if the peer is trusted.
-func (x *exchange) whoAsks() {
+func (x *exchange) whoAsks(authority []byte) {
 	peer := netip.Addr{}
 	if addr, ok := x.ctx.RemoteAddr().(interface{ AddrPort() netip.AddrPort }); ok {
 		peer = addr.AddrPort().Addr().Unmap()
 	}
-	x.clientIP = peer
+	x.clientIP, x.peer = peer, peer
 	x.trusted = x.server.trusts(peer)
 	x.scheme = "http"
-	if x.ctx.IsTLS() {
+	if x.down.secure() {
 		x.scheme = "https"
 	}
-	host := string(x.ctx.Request.Host())
+	host := string(x.header(fasthttp.HeaderHost))
 	if host == "" {
-		host = string(x.ctx.Host())
+		host = string(authority) // of HTTP/1.0; else they agree
 	}
 	if x.trusted {
 		x.believe(&host)
@@ -142,19 +146,6 @@ func withoutPort(host string) string {
 	return host
 }
 
-// expect decides about "Expect: 100-continue" before the client is told to go on.
-func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
-	h := &ctx.Request.Header
-	if _, err := checkHead(nil, h); err != nil {
-		s.stats.BadRequests.Add(1)
-		return statusOf(err)
-	}
-	if limit := int64(s.cfg.MaxBody); limit > 0 && int64(h.ContentLength()) > limit {
-		return fasthttp.StatusRequestEntityTooLarge
-	}
-	return fasthttp.StatusContinue
-}
-
 // handleBroken answers what fasthttp could not parse.
 func (s *Server) handleBroken(ctx *fasthttp.RequestCtx, err error) {
 	status := fasthttp.StatusBadRequest
@@ -168,9 +159,13 @@ func (s *Server) handleBroken(ctx *fasthttp.RequestCtx, err error) {
 	}
 	s.stats.BadRequests.Add(1)
 	s.stats.answered(status)
+	id := s.newID()
+	s.log.Debug("request not understood", "request_id", id, "status", status)
 	ctx.Response.Reset()
 	ctx.Response.Header.SetNoDefaultContentType(true)
+	ctx.Response.Header.Set("X-Request-Id", id)
+	ctx.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
 	ctx.SetStatusCode(status)
 	ctx.SetContentType("text/plain; charset=utf-8")
-	ctx.SetBodyString(fasthttp.StatusMessage(status) + "\n")
+	ctx.SetBodyString(fasthttp.StatusMessage(status) + "\nRequest " + id + "\n")
 }

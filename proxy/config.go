@@ -19,10 +19,15 @@ const (
 	DefaultIdleTimeout       = 60 * time.Second
 	DefaultKeepAlive         = 75 * time.Second
 	DefaultMaxConnections    = 16384
+	DefaultMaxInFlight       = 8192
+	DefaultMaxQueueDelay     = 10 * time.Millisecond
 	DefaultPersonalizeBudget = 50 * time.Millisecond
 	DefaultPageMemory        = 1 << 20
 	DefaultReservedPrefix    = "/_sedge"
 )
+
+// leastMemory is what a node needs to do anything.
+const leastMemory = 64 << 20
 
 // Config is the server block. The zero value of a setting means its default.
 type Config struct {
@@ -52,12 +57,29 @@ type Config struct {
 	KeepAlive time.Duration `mapstructure:"keep_alive"`
 
 	// MaxConnections bounds the connections as a whole; 16384 by default. Beyond
-	// it a client is answered with 503.
+	// it a connection that waits for its next request makes room for a new one; if
+	// there is none, the new one is answered with 503.
 	MaxConnections int `mapstructure:"max_connections"`
 
 	// MaxConnectionsPerIP bounds the connections of one address; 0 (default)
 	// means no limit. It must stay 0 behind a load balancer.
 	MaxConnectionsPerIP int `mapstructure:"max_connections_per_ip"`
+
+	// MaxInFlight bounds the requests that wait for the head of their answer; 8192
+	// by default. Beyond it a request is answered with 503 and Retry-After at once.
+	MaxInFlight int `mapstructure:"max_in_flight"`
+
+	// MaxQueueDelay is how long work may wait for a processor in the median; 10ms
+	// by default. Beyond it a growing share of the requests is answered with 503 and
+	// Retry-After at once, so that the others are served quickly.
+	MaxQueueDelay time.Duration `mapstructure:"max_queue_delay"`
+
+	// MaxMemory bounds the memory of the process, its plugins apart. The garbage
+	// collector works harder in front of it; at it, new connections and requests
+	// are answered with 503. By default it is the limit of GOMEMLIMIT, if that is
+	// set, and none otherwise. It should be at most nine tenths of what a container
+	// may use.
+	MaxMemory decision.Size `mapstructure:"max_memory"`
 
 	// PersonalizeBudget bounds the time for profile, segments, arms and plan of
 	// one request; 50ms by default. When it is used up, the visitor gets the
@@ -87,6 +109,8 @@ func (c Config) WithDefaults() Config {
 	setDefault(&c.IdleTimeout, DefaultIdleTimeout)
 	setDefault(&c.KeepAlive, DefaultKeepAlive)
 	setDefault(&c.MaxConnections, DefaultMaxConnections)
+	setDefault(&c.MaxInFlight, DefaultMaxInFlight)
+	setDefault(&c.MaxQueueDelay, DefaultMaxQueueDelay)
 	setDefault(&c.PersonalizeBudget, DefaultPersonalizeBudget)
 	setDefault(&c.PageMemory, DefaultPageMemory)
 	setDefault(&c.ReservedPrefix, DefaultReservedPrefix)
@@ -127,6 +151,7 @@ func (c *Config) Validate() decision.Faults {
 		{"header_timeout", c.HeaderTimeout, 100 * time.Millisecond, 10 * time.Minute},
 		{"idle_timeout", c.IdleTimeout, 100 * time.Millisecond, 24 * time.Hour},
 		{"keep_alive", c.KeepAlive, 100 * time.Millisecond, 24 * time.Hour},
+		{"max_queue_delay", c.MaxQueueDelay, time.Millisecond, time.Minute},
 		{"personalize_budget", c.PersonalizeBudget, time.Millisecond, 10 * time.Second},
 	}
 	for _, d := range durations {
@@ -136,6 +161,12 @@ func (c *Config) Validate() decision.Faults {
 	}
 	if c.MaxConnections < 0 || c.MaxConnections > 1<<20 {
 		faults.Add("max_connections", "%d: expected 1 to %d", c.MaxConnections, 1<<20)
+	}
+	if c.MaxInFlight < 0 || c.MaxInFlight > 1<<20 {
+		faults.Add("max_in_flight", "%d: expected 1 to %d", c.MaxInFlight, 1<<20)
+	}
+	if c.MaxMemory != 0 && c.MaxMemory < leastMemory {
+		faults.Add("max_memory", "%d bytes: expected at least 64MiB, or 0 for no limit of its own", c.MaxMemory)
 	}
 	if c.MaxConnectionsPerIP < 0 {
 		faults.Add("max_connections_per_ip", "%d: expected a number, or 0 for no limit", c.MaxConnectionsPerIP)

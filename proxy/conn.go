@@ -3,11 +3,14 @@ package proxy
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
 // What a client's connection is being read for.
@@ -15,6 +18,7 @@ const (
 	phaseIdle   uint32 = iota // the first byte of a request
 	phaseHead                 // the rest of its head
 	phaseBody                 // its body
+	phaseDrain                // what nobody wanted of its body
 	phaseTunnel               // whatever an upgraded connection carries
 )
 
@@ -42,6 +46,8 @@ type conn struct {
 	interrupted atomic.Bool
 	closed      atomic.Bool
 
+	in intake
+
 	// Of the goroutine that reads.
 	fresh     bool      // no request has come yet
 	headEnds  time.Time // deadline of the head that is being read
@@ -51,6 +57,7 @@ type conn struct {
 	writeUntil time.Time
 	reset      bool   // close with RST: the answer has no other sign of being cut
 	failed     bool   // a write failed
+	answered   bool   // a byte of the answer was written
 	hold       bool   // keep the next write until the one after it
 	held       []byte // what is kept
 	vector     [4][]byte
@@ -69,19 +76,23 @@ func newConn(nc net.Conn, l *listener) *conn {
 	return &conn{Conn: nc, listener: l, fresh: true}
 }
 
-// Read reads with the deadline that belongs to the phase.
+// Read reads heads for fasthttp with the deadline that belongs to the phase, and
+// whatever comes over a tunnel.
 func (c *conn) Read(p []byte) (int, error) {
 	phase := c.phase.Load()
-	if phase == phaseTunnel {
+	switch phase {
+	case phaseTunnel:
+		if n := c.in.take(p); n > 0 {
+			return n, nil
+		}
 		return c.Conn.Read(p)
+	case phaseBody, phaseDrain:
+		return 0, errUnread
 	}
-	if err := c.armRead(phase); err != nil {
-		return 0, err
-	}
-	n, err := c.Conn.Read(p)
+	n, err := c.readHead(p, phase)
 	if n > 0 && phase == phaseIdle {
 		c.fresh = false
-		c.headEnds = time.Now().Add(c.listener.headerTimeout)
+		c.headEnds = time.Now().Add(c.listener.server.cfg.HeaderTimeout)
 		c.phase.Store(phaseHead)
 	}
 	if err == io.EOF && phase != phaseIdle {
@@ -93,14 +104,14 @@ func (c *conn) Read(p []byte) (int, error) {
 func (c *conn) armRead(phase uint32) error {
 	until := c.readUntil
 	switch {
-	case phase == phaseHead:
+	case phase == phaseHead, phase == phaseDrain:
 		until = c.headEnds
 	case phase == phaseBody:
-		until = extend(until, c.listener.idleTimeout)
+		until = extend(until, c.listener.server.cfg.IdleTimeout)
 	case c.fresh:
-		until = extend(until, c.listener.headerTimeout)
+		until = extend(until, c.listener.server.cfg.HeaderTimeout)
 	default:
-		until = extend(until, c.listener.keepAlive)
+		until = extend(until, c.listener.server.cfg.KeepAlive)
 	}
 	if !until.Equal(c.readUntil) {
 		c.readUntil = until
@@ -159,8 +170,11 @@ func (c *conn) idle() {
 	c.mu.Lock()
 	_ = c.flush() // an error shows at the next read
 	c.settle()
+	c.answered = false
 	c.mu.Unlock()
-	c.phase.Store(phaseIdle)
+	if c.in.body.drain() { // else the next read says so
+		c.phase.Store(phaseIdle)
+	}
 }
 
 // interrupt makes a read of the request body return, now and later.
@@ -177,6 +191,64 @@ func (c *conn) join() {
 	c.mu.Unlock()
 }
 
+func (c *conn) secure() bool { return false }
+
+func (c *conn) via() string { return "1.1 sedge" }
+
+// inform sends a 1xx answer. fasthttp holds no answer back that it could overtake,
+// since it never sees a request before it has asked for it.
+func (c *conn) inform(status int, header *fasthttp.ResponseHeader) {
+	head := fmt.Appendf(nil, "HTTP/1.1 %d %s\r\n", status, fasthttp.StatusMessage(status))
+	for name, value := range header.All() {
+		head = append(append(append(append(head, name...), ": "...), value...), crlf...)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_ = c.send(append(head, crlf...)) // an error shows at the final answer
+}
+
+// carry lets fasthttp send the body with the answer's head.
+func (c *conn) carry(ctx *fasthttp.RequestCtx, body flow, length int) {
+	if length < 0 && !ctx.Request.Header.IsHTTP11() {
+		c.carryToEnd(ctx, body)
+		return
+	}
+	ctx.Response.SetBodyStream(body, length)
+	// The head must have left fasthttp's buffer when the body begins. A body that
+	// may begin late does not keep it waiting.
+	ctx.Response.ImmediateHeaderFlush = true
+	if _, isPage := body.(*pageBody); isPage || length >= 0 {
+		c.join()
+	}
+}
+
+// carryToEnd sends a body of unknown length to an HTTP/1.0 client, who knows no
+// chunks: the end of the connection is the end of the body, and a reset the sign
+// that it broke.
+func (c *conn) carryToEnd(ctx *fasthttp.RequestCtx, body flow) {
+	resp := &ctx.Response
+	resp.ResetBody()
+	resp.Header.Del(fasthttp.HeaderTransferEncoding)
+	resp.Header.Del(fasthttp.HeaderContentLength)
+	resp.Header.SetConnectionClose()
+	head := append([]byte(nil), resp.Header.Header()...)
+	server := c.listener.server
+	body.attach(flowTarget{server: server, down: c})
+	ctx.HijackSetNoResponse(true)
+	ctx.Hijack(func(net.Conn) {
+		defer server.recoverStream()
+		c.phase.Store(phaseBody) // it is no tunnel
+		_, err := c.Write(head)
+		if err == nil {
+			_, err = body.WriteTo(nil)
+		}
+		if err != nil {
+			c.cut()
+		}
+		_ = body.CloseWithError(err)
+	})
+}
+
 // cut makes the connection close with a reset.
 func (c *conn) cut() {
 	c.mu.Lock()
@@ -188,6 +260,7 @@ func (c *conn) cut() {
 func (c *conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.answered = true
 	if c.hold {
 		c.hold = false
 		c.held = append(c.held[:0], p...)
@@ -199,8 +272,12 @@ func (c *conn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// writeChunk sends data as one chunk of a chunked body.
-func (c *conn) writeChunk(data []byte) error {
+// write sends data as a part of a body: as one chunk, or as it is.
+func (c *conn) write(data []byte, chunked bool) error {
+	if !chunked {
+		_, err := c.Write(data)
+		return err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var line [18]byte
@@ -245,7 +322,7 @@ func (c *conn) send(parts ...[]byte) error {
 		}
 		first := c.vector[0]
 		c.buffers = c.vector[:n]
-		c.listener.stats.Writes.Add(1) // before: whoever has the answer finds it counted
+		c.listener.server.stats.Writes.Add(1) // before: whoever has the answer finds it counted
 		written, err := c.buffers.WriteTo(c.Conn)
 		return c.account(first, written, err)
 	}
@@ -276,7 +353,7 @@ func (c *conn) writePieces(p []byte) (int64, error) {
 		if err := c.armWrite(); err != nil {
 			return written, err
 		}
-		c.listener.stats.Writes.Add(1)
+		c.listener.server.stats.Writes.Add(1)
 		n, err := c.Conn.Write(p[:min(len(p), writePiece)])
 		written += int64(n)
 		if err != nil {
@@ -291,7 +368,7 @@ func (c *conn) armWrite() error {
 	if c.phase.Load() == phaseTunnel {
 		return nil
 	}
-	until := extend(c.writeUntil, c.listener.idleTimeout)
+	until := extend(c.writeUntil, c.listener.server.cfg.IdleTimeout)
 	if until.Equal(c.writeUntil) {
 		return nil
 	}
@@ -301,7 +378,7 @@ func (c *conn) armWrite() error {
 
 // account notes what the kernel has taken, and tells a delivery that waits for it.
 func (c *conn) account(first []byte, written int64, err error) error {
-	c.listener.stats.BytesOut.Add(uint64(written))
+	c.listener.server.stats.BytesOut.Add(uint64(written))
 	if err != nil {
 		c.failed = true
 	}
@@ -344,7 +421,7 @@ func (c *conn) Close() error {
 		switch {
 		case reset:
 			_ = tcp.SetLinger(0)
-		case !failed && (phase == phaseHead || phase == phaseBody):
+		case !failed && (phase == phaseHead || phase == phaseBody || phase == phaseDrain):
 			linger(tcp)
 		}
 	}

@@ -23,15 +23,17 @@ type exchange struct {
 	server *Server
 	site   *Site
 	ctx    *fasthttp.RequestCtx
-	conn   *conn // nil when the request did not come over one of ours
+	down   downstream
 	began  time.Time
 
 	// accept
 	fields    []field
-	id        string // of the request
+	id        string     // of the request
+	peer      netip.Addr // the other end of the connection
 	clientIP  netip.Addr
 	scheme    string
 	host      string // as the client asked, with port
+	rawPath   []byte // as it came
 	trusted   bool   // the peer may speak for others
 	tunnelled bool
 
@@ -67,7 +69,9 @@ type exchange struct {
 	status      int
 	cacheStatus string
 
-	headerFunc func(name string) []byte // x.header, bound once
+	// Bound once: x.header and x.inform.
+	headerFunc func(name string) []byte
+	informFunc func(status int, header *fasthttp.ResponseHeader)
 	scratch    []byte
 }
 
@@ -112,6 +116,10 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 
 // begin takes an exchange from the pool and pins the site.
 func (s *Server) begin(ctx *fasthttp.RequestCtx) *exchange {
+	if !s.overload.admits() {
+		s.refuse(ctx)
+		return nil
+	}
 	site := s.pinSite()
 	if site == nil {
 		ctx.Error("starting", fasthttp.StatusServiceUnavailable)
@@ -121,7 +129,7 @@ func (s *Server) begin(ctx *fasthttp.RequestCtx) *exchange {
 	s.stats.InFlight.Add(1)
 	x := s.exchanges.Get().(*exchange)
 	x.site, x.ctx, x.began = site, ctx, s.now()
-	x.conn, _ = ctx.Conn().(*conn)
+	x.down = ctx.Conn().(downstream)
 	return x
 }
 
@@ -132,6 +140,9 @@ func (x *exchange) end() {
 		x.server.stats.Panics.Add(1)
 		x.server.log.Error("request panicked", "request_id", x.id, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 		x.fail(fasthttp.StatusInternalServerError, "internal error")
+		x.ctx.SetConnectionClose()
+	}
+	if !x.down.reusable() {
 		x.ctx.SetConnectionClose()
 	}
 	if !x.tunnelled {
@@ -153,7 +164,7 @@ func (x *exchange) reset() {
 	clear(x.attributes)
 	clear(x.assignments)
 	*x = exchange{
-		server: x.server, headerFunc: x.headerFunc, out: x.out, scratch: x.scratch[:0], key: x.key[:0],
+		server: x.server, headerFunc: x.headerFunc, informFunc: x.informFunc, out: x.out, scratch: x.scratch[:0], key: x.key[:0],
 		fields: x.fields[:0], attributes: x.attributes[:0], assignments: x.assignments[:0],
 	}
 }
@@ -282,7 +293,7 @@ type lookup struct {
 
 // requestBody is the client's body on its way to the origin.
 type requestBody struct {
-	stream interface{ Read(p []byte) (int, error) }
+	stream content
 	left   int64 // -1: no limit
 	over   bool
 }

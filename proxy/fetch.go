@@ -3,6 +3,9 @@ package proxy
 import (
 	"bytes"
 	"errors"
+	"io"
+	"strconv"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -51,10 +54,11 @@ func (x *exchange) hasBody() bool {
 // prepare makes the request that the origin gets.
 func (x *exchange) prepare() {
 	o := upstream.PrepareOptions{
-		ClientIP:       x.address(),
+		Peer:           x.peerAddress(),
 		Scheme:         x.scheme,
 		Host:           x.host,
 		TrustForwarded: x.trusted,
+		Via:            x.down.via(),
 		StripCookies:   x.site.cookieNames,
 		AddHeaders:     x.requestIDHeader(),
 	}
@@ -80,27 +84,22 @@ func (x *exchange) requestIDHeader() [][2]string {
 	return [][2]string{{"X-Request-Id", x.id}}
 }
 
-func (x *exchange) address() string {
-	if !x.clientIP.IsValid() {
+func (x *exchange) peerAddress() string {
+	if !x.peer.IsValid() {
 		return ""
 	}
-	return x.clientIP.String()
+	return x.peer.String()
 }
 
 // ask sends the request and takes the head of the answer.
 func (x *exchange) ask() bool {
-	resp := &x.ctx.Response
-	var o upstream.Options
-	body := x.requestBody()
-	if body != nil && x.conn != nil {
-		o.Interrupt = x.conn.interrupt
+	o := x.upstreamOptions()
+	var body io.Reader // nil for none
+	if b := x.requestBody(); b != nil {
+		body = b
+		o.Interrupt, o.Trailers, o.Expect = x.down.interrupt, b.stream.trailers, b.stream.awaited()
 	}
-	var err error
-	if body != nil {
-		err = x.route.upstream.Do(x.out, resp, body, o)
-	} else {
-		err = x.route.upstream.Do(x.out, resp, nil, o)
-	}
+	err := x.route.upstream.Do(x.out, &x.ctx.Response, body, o)
 	if err != nil {
 		x.failUpstream(err)
 		return false
@@ -109,23 +108,40 @@ func (x *exchange) ask() bool {
 	return true
 }
 
+// inform relays a 1xx answer, save to HTTP/1.0 clients, who know none. Cookies are
+// left to the final answer.
+func (x *exchange) inform(status int, header *fasthttp.ResponseHeader) {
+	if x.ctx.Request.Header.IsHTTP11() {
+		header.DelAllCookies()
+		x.down.inform(status, header)
+	}
+}
+
+// upstreamOptions say who asks, and by which name of the site.
+func (x *exchange) upstreamOptions() upstream.Options {
+	return upstream.Options{
+		Informational: x.informFunc, Gone: x.down.gone,
+		Scheme: x.scheme, Host: x.host, Visitor: x.visitor, Client: x.clientIP,
+	}
+}
+
 // delivered maps the answer to what the client knows the site by. The origin
 // cannot set the visitor cookie.
 func (x *exchange) delivered() {
 	resp := &x.ctx.Response
-	x.route.upstream.Deliver(resp, x.scheme, x.host)
+	var asked []byte
+	if x.ctx.IsGet() || x.ctx.IsHead() {
+		asked = x.ctx.RequestURI()
+	}
+	x.route.upstream.Deliver(resp, x.scheme, x.host, asked)
 	resp.Header.DelCookie(x.site.Cookie.Name())
 }
 
 func (x *exchange) requestBody() *requestBody {
-	if x.ctx.Request.Header.ContentLength() == 0 {
+	if !x.hasBody() {
 		return nil
 	}
-	stream := x.ctx.RequestBodyStream()
-	if stream == nil {
-		return nil
-	}
-	body := &requestBody{stream: stream, left: -1}
+	body := &requestBody{stream: x.down.body(), left: -1}
 	if limit := int64(x.server.cfg.MaxBody); limit > 0 {
 		body.left = limit
 	}
@@ -135,10 +151,11 @@ func (x *exchange) requestBody() *requestBody {
 
 // failUpstream answers for an origin that did not.
 func (x *exchange) failUpstream(err error) {
-	status := fasthttp.StatusBadGateway
+	status, retryAfter := fasthttp.StatusBadGateway, time.Second
 	var e *upstream.Error
 	if errors.As(err, &e) {
 		status = e.Kind.Status()
+		retryAfter = max(retryAfter, e.RetryAfter)
 		if e.Kind != upstream.Client {
 			x.server.stats.UpstreamErrors.Add(1)
 		}
@@ -152,7 +169,8 @@ func (x *exchange) failUpstream(err error) {
 		x.ctx.SetConnectionClose()
 	}
 	if status == fasthttp.StatusServiceUnavailable {
-		x.ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, "1")
+		seconds := (retryAfter + time.Second - 1) / time.Second
+		x.ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, strconv.Itoa(int(seconds)))
 	}
 }
 

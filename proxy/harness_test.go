@@ -205,11 +205,14 @@ func start(t testing.TB, origin string, o setup) *node {
 	if o.config.PersonalizeBudget == 0 {
 		o.config.PersonalizeBudget = 10 * time.Second // the machine may be busy; tests of the budget set it
 	}
+	if o.config.MaxQueueDelay == 0 {
+		o.config.MaxQueueDelay = time.Minute // likewise; nothing is refused for it
+	}
 	if o.now == nil {
 		o.now = time.Now
 	}
 	o.up.Name, o.up.URL = "origin", "http://"+origin
-	up, err := upstream.New(o.up, o.now)
+	up, err := upstream.New(o.up, upstream.Deps{Now: o.now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -349,6 +352,25 @@ func (n *node) raw(request string) string {
 	if tcp, ok := c.(*net.TCPConn); ok {
 		_ = tcp.CloseWrite()
 	}
+	answer, _ := io.ReadAll(c)
+	return string(answer)
+}
+
+// dialNode opens a connection that lives no longer than the test.
+func dialNode(t testing.TB, n *node) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", n.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	return c
+}
+
+// readAll reads until the other side closes.
+func readAll(c net.Conn) string {
+	defer c.Close()
 	answer, _ := io.ReadAll(c)
 	return string(answer)
 }

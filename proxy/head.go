@@ -10,8 +10,13 @@ import (
 // field is one header line of the request, as it came over the wire.
 type field struct{ name, value []byte }
 
-// maxFields bounds the number of header lines.
-const maxFields = 200
+const (
+	// maxFields bounds the number of header lines.
+	maxFields = 200
+	// maxHops is how many times a request may have come through Sedge: nodes may
+	// stand behind one another, and one that leads back to itself must end.
+	maxHops = 8
+)
 
 var (
 	errFraming     = errors.New("the framing of the request is ambiguous")
@@ -22,26 +27,27 @@ var (
 	errVersion     = errors.New("the HTTP version is not supported")
 	errExpectation = errors.New("the expectation is not supported")
 	errMethod      = errors.New("the method is not supported here")
+	errLoop        = errors.New("the request came through here too often: the upstream seems to lead back to Sedge")
 )
 
 // checkHead refuses what two servers could read in two ways, which fasthttp lets
 // through, and appends the header lines to fields. A refused request is the last
 // one on its connection.
-func checkHead(fields []field, h *fasthttp.RequestHeader) ([]field, error) {
+func checkHead(fields []field, h *fasthttp.RequestHeader) ([]field, framing, error) {
+	c := headCheck{http10: !h.IsHTTP11()}
 	switch string(h.Protocol()) {
 	case "HTTP/1.1", "HTTP/1.0":
 	default:
-		return fields, errVersion
+		return fields, c.framing, errVersion
 	}
 	if err := checkTarget(h); err != nil {
-		return fields, err
+		return fields, c.framing, err
 	}
-	c := headCheck{http10: !h.IsHTTP11()}
 	raw := h.RawHeaders()
 	for len(raw) > 0 {
 		end := bytes.IndexByte(raw, '\n')
 		if end < 1 || raw[end-1] != '\r' {
-			return fields, errField // a bare LF, or no end at all
+			return fields, c.framing, errField // a bare LF, or no end at all
 		}
 		line := raw[:end-1]
 		raw = raw[end+1:]
@@ -50,17 +56,23 @@ func checkHead(fields []field, h *fasthttp.RequestHeader) ([]field, error) {
 		}
 		f, ok := splitLine(line)
 		if !ok {
-			return fields, errField
+			return fields, c.framing, errField
 		}
 		if err := c.note(f); err != nil {
-			return fields, err
+			return fields, c.framing, err
 		}
 		if len(fields) == maxFields {
-			return fields, errTooMany
+			return fields, c.framing, errTooMany
 		}
 		fields = append(fields, f)
 	}
-	return fields, c.conclude(h)
+	return fields, c.framing, c.conclude(h)
+}
+
+// framing says how the body of a request ends.
+type framing struct {
+	length  int64 // -1 for chunks
+	expects bool  // the client waits for a 100 before it sends the body
 }
 
 func checkTarget(h *fasthttp.RequestHeader) error {
@@ -97,10 +109,11 @@ func splitLine(line []byte) (field, bool) {
 
 // headCheck gathers what the header lines say about framing.
 type headCheck struct {
-	http10          bool
-	hosts           int
-	host            []byte
-	length, chunked bool
+	framing
+	http10           bool
+	hosts, hops      int
+	host             []byte
+	counted, chunked bool // what the body's end is told by
 }
 
 func (c *headCheck) note(f field) error {
@@ -109,19 +122,25 @@ func (c *headCheck) note(f field) error {
 		c.hosts++
 		c.host = f.value
 	case equalFold(f.name, "Content-Length"):
-		if c.length || !isLength(f.value) {
+		if c.counted || !isLength(f.value) {
 			return errFraming
 		}
-		c.length = true
+		c.counted = true
+		for _, digit := range f.value {
+			c.length = c.length*10 + int64(digit-'0')
+		}
 	case equalFold(f.name, "Transfer-Encoding"):
 		if c.chunked || c.http10 || !equalFold(f.value, "chunked") {
 			return errFraming
 		}
-		c.chunked = true
+		c.chunked, c.length = true, -1
 	case equalFold(f.name, "Expect"):
 		if !equalFold(f.value, "100-continue") {
 			return errExpectation
 		}
+		c.expects = !c.http10
+	case equalFold(f.name, "Via"):
+		c.hops += countHops(f.value, ownVia)
 	case looksLike(f.name, "transferencoding") || looksLike(f.name, "contentlength"):
 		return errFraming
 	}
@@ -129,20 +148,31 @@ func (c *headCheck) note(f field) error {
 }
 
 func (c *headCheck) conclude(h *fasthttp.RequestHeader) error {
-	if c.length && c.chunked {
+	switch {
+	case c.counted && c.chunked:
 		return errFraming
+	case c.hops > maxHops:
+		return errLoop
 	}
 	if c.hosts > 1 || c.hosts == 0 && !c.http10 || c.hosts == 1 && !isAuthority(c.host) {
 		return errHost
 	}
 	target := h.RequestURI()
-	if len(target) == 0 || target[0] == '/' || target[0] == '*' {
+	switch {
+	case len(target) == 0:
+		return errTarget
+	case target[0] == '/':
+		return nil
+	case target[0] == '*':
+		if len(target) > 1 || !h.IsOptions() {
+			return errTarget
+		}
 		return nil
 	}
 	// The absolute form must agree with Host: whoever looks at one of the two
 	// only must come to the same site.
-	_, rest, ok := bytes.Cut(target, []byte("://"))
-	if !ok {
+	scheme, rest, ok := bytes.Cut(target, []byte("://"))
+	if !ok || !equalFold(scheme, "http") && !equalFold(scheme, "https") {
 		return errTarget
 	}
 	if end := bytes.IndexAny(rest, "/?"); end >= 0 {
@@ -277,4 +307,20 @@ func hasToken(list []byte, token string) bool {
 		}
 	}
 	return false
+}
+
+// ownVia is what Sedge calls itself in Via.
+const ownVia = "sedge"
+
+// countHops counts the elements of Via that name a host.
+func countHops(via []byte, host string) int {
+	n := 0
+	for len(via) > 0 {
+		var item []byte
+		item, via, _ = bytes.Cut(via, []byte{','})
+		if _, by, _ := bytes.Cut(trimSpace(item), []byte{' '}); equalFold(trimSpace(by), host) {
+			n++
+		}
+	}
+	return n
 }

@@ -15,7 +15,7 @@ func checkWire(t *testing.T, wire string) {
 	if h.Read(bufio.NewReader(strings.NewReader(wire))) != nil {
 		return
 	}
-	fields, err := checkHead(nil, &h)
+	fields, _, err := checkHead(nil, &h)
 	if err != nil {
 		return
 	}
@@ -36,11 +36,11 @@ func checkWire(t *testing.T, wire string) {
 func TestConfigFaults(t *testing.T) {
 	c := Config{
 		Listen: "here", MaxHeader: 1, MaxBody: -1, PageMemory: 1, HeaderTimeout: 1, MaxConnections: -1,
-		MaxConnectionsPerIP: -1, TrustedProxies: []string{"10.0.0.0/8", "nobody"}, ReservedPrefix: "/a/b",
+		MaxConnectionsPerIP: -1, MaxInFlight: -1, MaxQueueDelay: 1, MaxMemory: 1, TrustedProxies: []string{"10.0.0.0/8", "nobody"}, ReservedPrefix: "/a/b",
 	}
 	want := []string{
-		"listen", "max_header", "max_body", "page_memory", "header_timeout", "max_connections",
-		"max_connections_per_ip", "trusted_proxies[1]", "reserved_prefix",
+		"listen", "max_header", "max_body", "page_memory", "header_timeout", "max_queue_delay", "max_connections",
+		"max_in_flight", "max_memory", "max_connections_per_ip", "trusted_proxies[1]", "reserved_prefix",
 	}
 	faults := c.Validate()
 	if len(faults) != len(want) {

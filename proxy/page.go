@@ -56,7 +56,6 @@ type pageBody struct {
 
 	chunk   []byte
 	out     []byte // ready for the client
-	handed  int    // of out, by Read
 	read    int64  // bytes of the page so far
 	emitted int64  // bytes of the edited page so far
 	done    bool   // the page is complete
@@ -261,33 +260,7 @@ func (b *pageBody) finish() {
 	b.collect = nil
 }
 
-// Read serves those who cannot be written to directly.
-func (b *pageBody) Read(p []byte) (int, error) {
-	b.watch.delivered(b.emittedBefore())
-	for b.handed == len(b.out) {
-		b.out, b.handed = b.out[:0], 0
-		switch {
-		case b.err != nil:
-			return 0, b.err
-		case b.done:
-			return 0, io.EOF
-		}
-		b.step()
-	}
-	n := copy(p, b.out[b.handed:])
-	b.handed += n
-	return n, nil
-}
-
-// emittedBefore returns up to where the edited page is known to have left.
-func (b *pageBody) emittedBefore() int64 {
-	if b.handed == len(b.out) {
-		return b.emitted
-	}
-	return 0
-}
-
-// WriteTo writes to the connection; fasthttp's buffer for it is not used.
+// WriteTo writes to the client; fasthttp's buffer for it is not used.
 func (b *pageBody) WriteTo(io.Writer) (int64, error) {
 	total := int64(0)
 	for {
@@ -315,7 +288,7 @@ func (b *pageBody) WriteTo(io.Writer) (int64, error) {
 func (b *pageBody) CloseWithError(err error) error {
 	b.ended(b.err != nil)
 	closed := b.taken.Close()
-	if b.done && err == nil && b.handed == len(b.out) {
+	if b.done && err == nil && len(b.out) == 0 {
 		b.watch.complete()
 	}
 	b.release()

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -10,11 +11,15 @@ import (
 
 // pickRoute finds the route, and answers what never goes to an origin.
 func (x *exchange) pickRoute() bool {
-	if rest, ok := strings.CutPrefix(x.page.Path, x.server.cfg.ReservedPrefix); ok && (rest == "" || rest[0] == '/') {
+	if rest, ok := x.server.reserved(x.page.Path); ok {
 		x.serveReserved(rest)
 		return false
 	}
 	x.route = x.site.find(x.page.Host, x.page.Path)
+	if x.isAmbiguous() {
+		x.fail(fasthttp.StatusBadRequest, errAmbiguous.Error())
+		return false
+	}
 	if x.route == nil {
 		x.fail(fasthttp.StatusNotFound, "no site is configured for this address")
 		return false
@@ -22,15 +27,36 @@ func (x *exchange) pickRoute() bool {
 	return true
 }
 
+// reserved returns what follows the prefix of Sedge's own paths.
+func (s *Server) reserved(path string) (rest string, ok bool) {
+	rest, ok = strings.CutPrefix(path, s.cfg.ReservedPrefix)
+	return rest, ok && (rest == "" || rest[0] == '/')
+}
+
+var errAmbiguous = errors.New("the path can be read in more than one way")
+
+// isAmbiguous reports whether the path leads elsewhere when it is read as some
+// origin might read it: a rule on paths must not be passed by spelling.
+func (x *exchange) isAmbiguous() bool {
+	for _, path := range otherReadings(x.rawPath, x.page.Path) {
+		if _, ours := x.server.reserved(path); ours || x.site.find(x.page.Host, path) != x.route {
+			return true
+		}
+	}
+	return false
+}
+
 // serveTunnel carries WebSockets and other upgrades.
 func (x *exchange) serveTunnel() bool {
 	if x.header("Upgrade") == nil || !upstream.IsUpgrade(&x.ctx.Request) {
 		return false
 	}
+	x.classify()
+	x.recognize()
 	x.prepare()
 	stats := &x.server.stats
 	stats.Streams.Add(1)
-	err := x.route.upstream.Tunnel(x.ctx, x.out, func() { stats.Streams.Add(-1) })
+	err := x.route.upstream.Tunnel(x.ctx, x.out, x.upstreamOptions(), func() { stats.Streams.Add(-1) })
 	switch {
 	case err == nil && x.ctx.Hijacked():
 		x.tunnelled = true

@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"bytes"
-
 	"github.com/sedge-proxy/sedge/rewrite"
 )
 
@@ -21,17 +19,5 @@ func (x *exchange) pagePolicy(p *program) *rewrite.Policy {
 			reportOnly = append(reportOnly, string(value))
 		}
 	}
-	return rewrite.ParsePolicy(enforced, reportOnly, x.scheme+"://"+x.host+string(x.browserPath()))
-}
-
-// browserPath returns the path that the browser asked for, whatever the plan makes
-// the origin see.
-func (x *exchange) browserPath() []byte {
-	target := x.ctx.Request.Header.RequestURI()
-	target, _, _ = bytes.Cut(target, []byte{'?'})
-	if len(target) == 0 || target[0] == '/' {
-		return target
-	}
-	_, rest, _ := bytes.Cut(target, []byte("://")) // the absolute form
-	return rest[max(0, bytes.IndexByte(rest, '/')):]
+	return rewrite.ParsePolicy(enforced, reportOnly, x.scheme+"://"+x.host+string(x.rawPath))
 }

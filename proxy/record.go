@@ -31,7 +31,7 @@ func (x *exchange) record() {
 }
 
 // recordAtOnce notes a whole answer from memory: a variant, a 304 for it, or a
-// redirect (v nil), with where each edit matched first, and waits for what the connection says of its delivery.
+// redirect (v nil), with where each edit matched first, and waits for what the client's end says of its delivery.
 func (x *exchange) recordAtOnce(v *cache.Variant, first []int64) {
 	if v != nil && isHTML(v.Header.ContentType()) {
 		x.recordView()
@@ -46,10 +46,10 @@ func (x *exchange) recordAtOnce(v *cache.Variant, first []int64) {
 	x.expectWhole(w)
 }
 
-// expectWhole waits for what the connection says of the answer's way.
+// expectWhole waits for what the client's end says of the answer's way.
 func (x *exchange) expectWhole(w *watch) {
-	if w != nil && x.conn != nil {
-		x.conn.expect(&delivery{watch: w, head: -1})
+	if w != nil {
+		x.down.expect(&delivery{watch: w, head: -1})
 	}
 }
 

@@ -24,6 +24,10 @@ import (
 // maxPrograms bounds how many compiled plans are kept.
 const maxPrograms = 1024
 
+// closingConns is room for connections that are closed, but not yet ended: the
+// listener holds the limit.
+const closingConns = 1024
+
 // Options are what a server is made of.
 type Options struct {
 	Config Config
@@ -43,6 +47,7 @@ type Server struct {
 	trusted   []netip.Prefix
 	http      *fasthttp.Server
 	stats     Stats
+	overload  *overload
 	variants  *cache.Variants
 	programs  *cache.Recent[decision.Digest, *program]
 	bodies    *cache.Bodies[*seenPage] // pages seen before, by the origin's bytes; nil for those that cannot be compiled
@@ -97,9 +102,13 @@ func New(o Options) (*Server, error) {
 		programs: cache.NewRecent[decision.Digest, *program](maxPrograms),
 		bodies:   bodies, wholeTime: wholeTime,
 	}
+	s.overload = newOverload(&s.cfg, &s.stats.InFlight)
+	if err := s.overload.start(); err != nil {
+		return nil, fmt.Errorf("make server: %w", err)
+	}
 	s.exchanges.New = func() any {
 		x := &exchange{server: s, out: new(fasthttp.Request)}
-		x.headerFunc = x.header
+		x.headerFunc, x.informFunc = x.header, x.inform
 		return x
 	}
 	s.ids.New = func() any { return new([16]byte) }
@@ -116,14 +125,13 @@ func (s *Server) newHTTP() *fasthttp.Server {
 		Handler:        s.handle,
 		ErrorHandler:   s.handleBroken,
 		HeaderReceived: s.headerReceived,
-		ExpectHandler:  s.expect,
 		ConnState: func(nc net.Conn, state fasthttp.ConnState) {
 			if c, ok := nc.(*conn); ok && state == fasthttp.StateIdle {
 				c.idle()
 			}
 		},
 		Logger:                        quietLogger{s.log},
-		Concurrency:                   s.cfg.MaxConnections,
+		Concurrency:                   s.cfg.MaxConnections + closingConns,
 		ReadBufferSize:                int(s.cfg.MaxHeader),
 		StreamRequestBody:             true,
 		DisablePreParseMultipartForm:  true,
@@ -137,8 +145,14 @@ func (s *Server) newHTTP() *fasthttp.Server {
 }
 
 // headerReceived tells the connection that the head is in: what is read from now
-// on is the body, which has a limit per read. The value itself is not used.
-func (s *Server) headerReceived(*fasthttp.RequestHeader) fasthttp.RequestConfig {
+// on is the body, which has a limit per read. The value itself is not used. Bodies
+// are read by the connection, so fasthttp is to see none; accept says again how the
+// request is framed, which stands in the raw headers.
+func (s *Server) headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	if h.ContentLength() > 0 || h.ContentLength() == -1 {
+		h.SetContentLength(0)
+	}
+	h.Del(fasthttp.HeaderExpect)
 	return fasthttp.RequestConfig{ReadTimeout: s.cfg.IdleTimeout}
 }
 
@@ -186,7 +200,7 @@ func (s *Server) Listen() (net.Listener, error) {
 
 // Serve answers the connections of ln until Shutdown; then it returns nil.
 func (s *Server) Serve(ln net.Listener) error {
-	l := newListener(ln, &s.cfg, &s.stats)
+	l := newListener(ln, s)
 	s.mu.Lock()
 	if s.draining {
 		s.mu.Unlock()
@@ -216,6 +230,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		l.closeAll()
 	}
 	s.SetSite(nil)
+	s.overload.stop()
 	s.bodies.Close()
 	if err != nil {
 		return fmt.Errorf("shut down: %w", err)

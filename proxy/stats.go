@@ -40,6 +40,8 @@ type Stats struct {
 	InFlight    atomic.Int64  // gauge: requests in their handler
 	Streams     atomic.Int64  // gauge: bodies and tunnels under way
 	Refused     atomic.Uint64 // connections refused at a limit
+	Evicted     atomic.Uint64 // connections closed to make room for others
+	Shed        atomic.Uint64 // requests refused because of overload
 	BadRequests atomic.Uint64 // requests refused for their framing
 	Panics      atomic.Uint64 // requests whose handler panicked
 	BytesOut    atomic.Uint64

@@ -153,9 +153,7 @@ func (x *exchange) respondVariant(v *cache.Variant, filled *filledVariant, now t
 		resp.Header.SetContentLength(len(body))
 	} else {
 		resp.SetBodyRaw(body)
-		if x.conn != nil {
-			x.conn.join()
-		}
+		x.down.join()
 	}
 	x.recordAtOnce(v, first)
 }

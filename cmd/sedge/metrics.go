@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/sedge-proxy/sedge/proxy"
+	"github.com/sedge-proxy/sedge/proxy/upstream"
 )
 
 // metricsHandler serves the node's metrics. The rooms count by themselves, in plain
@@ -33,6 +34,7 @@ func (c *nodeCollector) Describe(chan<- *prometheus.Desc) {}
 func (c *nodeCollector) Collect(out chan<- prometheus.Metric) {
 	m := metricSink{out}
 	c.collectProxy(m)
+	c.collectUpstreams(m)
 	c.collectEvents(m)
 	c.collectConfig(m)
 	c.collectPlugins(m)
@@ -70,6 +72,8 @@ func (c *nodeCollector) collectProxy(m metricSink) {
 	m.gauge("http_requests_in_flight", "Requests in their handler.", float64(s.InFlight.Load()))
 	m.gauge("http_streams", "Bodies and tunnels under way.", float64(s.Streams.Load()))
 	m.counter("http_connections_refused_total", "Connections refused at a limit.", s.Refused.Load())
+	m.counter("http_connections_evicted_total", "Connections closed to make room for others.", s.Evicted.Load())
+	m.counter("http_requests_shed_total", "Requests answered with 503 because of overload.", s.Shed.Load())
 	m.counter("http_bad_requests_total", "Requests refused for their framing.", s.BadRequests.Load())
 	m.counter("http_panics_total", "Requests whose handler panicked.", s.Panics.Load())
 	m.counter("http_sent_bytes_total", "Bytes sent to clients.", s.BytesOut.Load())
@@ -94,6 +98,40 @@ func (c *nodeCollector) collectProxy(m metricSink) {
 	m.counter("visitors_minted_total", "Visitors given their cookie.", s.Minted.Load())
 	m.counter("visitors_forged_cookies_total", "Cookies that no key has signed.", s.Forged.Load())
 	m.counter("visitors_bot_requests_total", "Requests of bots.", s.Bots.Load())
+}
+
+func (c *nodeCollector) collectUpstreams(m metricSink) {
+	for _, u := range c.upstreamStatus() {
+		m.gauge("upstream_breaker_open", "Whether requests are refused since the upstream fails.", oneIf(u.BreakerOpen), "upstream", u.name)
+		m.counter("upstream_breaker_opened_total", "Times that the breaker opened.", u.Opened, "upstream", u.name)
+		m.counter("upstream_breaker_refused_total", "Requests that the open breaker refused.", u.Refused, "upstream", u.name)
+		m.counter("upstream_retries_total", "Requests that were tried once more.", u.Retries, "upstream", u.name)
+		m.counter("upstream_retries_over_budget_total", "Requests that were not tried once more for lack of budget.", u.OverBudget, "upstream", u.name)
+		for i := range u.Servers {
+			m.upstreamServer(u.name, &u.Servers[i])
+		}
+	}
+}
+
+func (m metricSink) upstreamServer(name string, s *upstream.ServerStatus) {
+	labels := []string{"upstream", name, "server", s.Address}
+	with := func(more ...string) []string { return append(labels[:4:4], more...) }
+	m.gauge("upstream_server_up", "Whether the server gets requests: neither ejected nor down by its checks.", oneIf(s.Available()), labels...)
+	m.counter("upstream_server_requests_total", "Attempts, retries among them.", s.Requests, labels...)
+	for kind, count := range s.Errors {
+		m.counter("upstream_server_errors_total", "Attempts and bodies that came to nothing.", count, with("kind", kind.String())...)
+	}
+	m.counter("upstream_server_ejections_total", "Times that the server was taken out for failed requests.", s.Ejections, labels...)
+	m.counter("upstream_server_failed_checks_total", "Health checks that were not answered as they should.", s.FailedChecks, labels...)
+	m.gauge("upstream_server_connections", "Connections to the server.", float64(s.Active), with("state", "active")...)
+	m.gauge("upstream_server_connections", "Connections to the server.", float64(s.Idle), with("state", "idle")...)
+}
+
+func oneIf(condition bool) float64 {
+	if condition {
+		return 1
+	}
+	return 0
 }
 
 func (c *nodeCollector) collectEvents(m metricSink) {
@@ -149,11 +187,7 @@ func (c *nodeCollector) collectConfig(m metricSink) {
 
 func (c *nodeCollector) collectPlugins(m metricSink) {
 	for _, p := range c.plugins.Status() {
-		up := 0.0
-		if p.State == "running" {
-			up = 1
-		}
-		m.gauge("plugin_up", "Whether the plugin runs.", up, "plugin", p.Name)
+		m.gauge("plugin_up", "Whether the plugin runs.", oneIf(p.State == "running"), "plugin", p.Name)
 		m.counter("plugin_calls_total", "Calls that reached the plugin.", p.Calls, "plugin", p.Name)
 		m.counter("plugin_failures_total", "Calls without an answer.", p.Failures, "plugin", p.Name)
 		m.counter("plugin_timeouts_total", "Calls that took too long.", p.Timeouts, "plugin", p.Name)

@@ -77,7 +77,7 @@ func openNode(ctx context.Context, cfg *config.Config, logger *slog.Logger) (_ *
 			}
 		}
 	}()
-	n.upstreams = newUpstreamPool(n.now)
+	n.upstreams = newUpstreamPool(n.now, logger)
 	if err := n.openState(ctx, cfg); err != nil {
 		return nil, err
 	}
@@ -184,8 +184,10 @@ func (n *node) openSite(first *generation) error {
 	if err != nil {
 		return err
 	}
+	server := first.cfg.Server
+	server.MaxMemory = limitMemory(server.MaxMemory)
 	n.proxy, err = proxy.New(proxy.Options{
-		Config: first.cfg.Server, Cache: first.cfg.Cache, Logger: n.logger, Now: n.now, Random: rand.Reader,
+		Config: server, Cache: first.cfg.Cache, Logger: n.logger, Now: n.now, Random: rand.Reader,
 	})
 	if err != nil {
 		return err

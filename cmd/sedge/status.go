@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"reflect"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/sedge-proxy/sedge/config"
 	"github.com/sedge-proxy/sedge/dashboard"
+	"github.com/sedge-proxy/sedge/proxy/upstream"
 )
 
 // siteURL is where visitors reach the node from this machine.
@@ -44,7 +46,33 @@ func (n *node) checks() []dashboard.Check {
 			}
 			return nil
 		}},
+		// The node can do its part all the same: taking it out would only take its
+		// cache, its error pages and its tries away, and all nodes see one origin.
+		{Name: "upstreams", Advisory: true, Err: n.upstreamsAway},
 	}
+}
+
+// upstreamsAway names the upstreams that cannot be reached at present.
+func (n *node) upstreamsAway() error {
+	var away []string
+	for _, u := range n.upstreamStatus() {
+		if !u.Available() {
+			away = append(away, u.name)
+		}
+	}
+	if len(away) > 0 {
+		return fmt.Errorf("no server is up: %s", strings.Join(away, ", "))
+	}
+	return nil
+}
+
+// upstreamStatus tells how the upstreams of the current configuration are.
+func (n *node) upstreamStatus() []namedStatus {
+	g := n.current.Load()
+	if g == nil {
+		return nil
+	}
+	return n.upstreams.status(g.cfg.Upstreams)
 }
 
 // report is the ledger's sums as the analyst sees them. Events that were accepted
@@ -81,19 +109,38 @@ func (n *node) settle(ctx context.Context) error {
 }
 
 type statusReport struct {
-	Version    string         `json:"version"`
-	Generation uint64         `json:"generation"`
-	File       string         `json:"file"`
-	LastReload *reloadStatus  `json:"last_reload,omitempty"`
-	Segments   []string       `json:"segments"`
-	Plugins    []pluginStatus `json:"plugins"`
-	EventLog   eventLogStatus `json:"event_log"`
+	Version    string           `json:"version"`
+	Generation uint64           `json:"generation"`
+	File       string           `json:"file"`
+	LastReload *reloadStatus    `json:"last_reload,omitempty"`
+	Upstreams  []upstreamStatus `json:"upstreams"`
+	Segments   []string         `json:"segments"`
+	Plugins    []pluginStatus   `json:"plugins"`
+	EventLog   eventLogStatus   `json:"event_log"`
 }
 
 type reloadStatus struct {
 	At    time.Time `json:"at"`
 	OK    bool      `json:"ok"`
 	Error string    `json:"error,omitempty"`
+}
+
+type upstreamStatus struct {
+	Name        string         `json:"name"`
+	BreakerOpen bool           `json:"breaker_open"`
+	Retries     uint64         `json:"retries"`
+	Servers     []serverStatus `json:"servers"`
+}
+
+type serverStatus struct {
+	Address      string         `json:"address"`
+	State        upstream.State `json:"state"`
+	Active       int            `json:"active_connections"`
+	Idle         int            `json:"idle_connections"`
+	Requests     uint64         `json:"requests"`
+	Errors       uint64         `json:"errors"`
+	Ejections    uint64         `json:"ejections"`
+	FailedChecks uint64         `json:"failed_checks"`
 }
 
 type pluginStatus struct {
@@ -120,7 +167,7 @@ func (n *node) status() any {
 	g := n.current.Load()
 	events := n.events.Stats()
 	s := statusReport{
-		Version: version, Generation: g.number, File: g.cfg.File(), Segments: []string{}, Plugins: []pluginStatus{},
+		Version: version, Generation: g.number, File: g.cfg.File(), Upstreams: []upstreamStatus{}, Segments: []string{}, Plugins: []pluginStatus{},
 		EventLog: eventLogStatus{Bytes: events.Bytes, QueuedBytes: events.Queued, LedgerLag: n.ledger.Stats().Lag, Durable: uint64(events.Durable)},
 	}
 	if last := n.lastReload.Load(); last != nil {
@@ -132,6 +179,9 @@ func (n *node) status() any {
 	for _, segment := range g.cfg.Segments {
 		s.Segments = append(s.Segments, segment.Name)
 	}
+	for _, u := range n.upstreamStatus() {
+		s.Upstreams = append(s.Upstreams, showUpstream(u))
+	}
 	for _, p := range n.plugins.Status() {
 		s.Plugins = append(s.Plugins, pluginStatus{
 			Name: p.Name, State: string(p.State), PID: p.PID, Since: p.Since, Restarts: p.Restarts,
@@ -139,6 +189,21 @@ func (n *node) status() any {
 		})
 	}
 	return s
+}
+
+func showUpstream(u namedStatus) upstreamStatus {
+	shown := upstreamStatus{Name: u.name, BreakerOpen: u.BreakerOpen, Retries: u.Retries}
+	for _, s := range u.Servers {
+		server := serverStatus{
+			Address: s.Address, State: s.State, Active: s.Active, Idle: s.Idle,
+			Requests: s.Requests, Ejections: s.Ejections, FailedChecks: s.FailedChecks,
+		}
+		for _, count := range s.Errors {
+			server.Errors += count
+		}
+		shown.Servers = append(shown.Servers, server)
+	}
+	return shown
 }
 
 // warnOfFixedSettings says which changed settings wait for a restart.

@@ -51,7 +51,7 @@ func BenchmarkExchange(b *testing.B) {
 			b.Cleanup(u.Close)
 			in := parsed(b, "GET /page HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: bench\r\nAccept: text/html\r\nCookie: a=1; sedge_vid=abc; b=2\r\nConnection: keep-alive\r\n\r\n")
 			out, resp := &fasthttp.Request{}, &fasthttp.Response{}
-			options := PrepareOptions{Host: "shop.example", Scheme: "http", ClientIP: "192.0.2.7", StripCookies: []string{"sedge_vid"}}
+			options := PrepareOptions{Host: "shop.example", Scheme: "http", Peer: "192.0.2.7", StripCookies: []string{"sedge_vid"}}
 			buf := make([]byte, 32<<10)
 			b.ReportAllocs()
 			for b.Loop() {

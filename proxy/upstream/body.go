@@ -1,18 +1,10 @@
 package upstream
 
 import (
-	"bufio"
 	"errors"
 	"io"
 
 	"github.com/valyala/fasthttp"
-)
-
-const (
-	// maxTrailers bounds the bytes of a trailer section.
-	maxTrailers = 16 << 10
-	// maxChunkLine bounds a chunk's size line with its extensions.
-	maxChunkLine = 1 << 10
 )
 
 var errBodyClosed = errors.New("the body is closed")
@@ -36,16 +28,12 @@ type Body struct {
 
 	framing  framing
 	reusable bool  // by the head of the answer
-	left     int64 // of the body, or of the current chunk
-	inChunk  bool  // a chunk was begun: its CRLF is still to be read
+	left     int64 // of a body whose length is known
+	chunks   Chunks
 
-	header   *fasthttp.ResponseHeader // where trailers go; nil after Take
-	trailers []Trailer
-	taken    bool
+	header *fasthttp.ResponseHeader // where trailers go; nil after Take
+	taken  bool
 }
-
-// Trailer is a header that came after the body.
-type Trailer struct{ Name, Value string }
 
 // Take returns the body for use apart from the Response that Do put it into:
 // closing or resetting that Response then leaves it alone. fasthttp closes the old
@@ -69,10 +57,10 @@ func (b *TakenBody) Close() error { return (*Body)(b).finish(errBodyClosed) }
 func (b *TakenBody) Framed() bool { return b.framing != byClose }
 
 // Trailers returns what followed the body, once Read has returned io.EOF.
-func (b *TakenBody) Trailers() []Trailer { return b.trailers }
+func (b *TakenBody) Trailers() []Trailer { return b.chunks.trailers }
 
 // Trailers returns what followed the body, once Read has returned io.EOF.
-func (b *Body) Trailers() []Trailer { return b.trailers }
+func (b *Body) Trailers() []Trailer { return b.chunks.trailers }
 
 // Read reads what has come, waiting for at least one byte.
 func (b *Body) Read(p []byte) (int, error) {
@@ -104,154 +92,23 @@ func (b *Body) read(p []byte) (int, error) {
 	case byClose:
 		return b.conn.br.Read(p)
 	}
-	return b.readChunks(p)
+	n, err := b.chunks.Read(p)
+	if err == io.EOF {
+		b.keepTrailers()
+	}
+	return n, err
 }
 
-// readChunks fills p from as many chunks as have already come, and waits only
-// for the first byte.
-func (b *Body) readChunks(p []byte) (int, error) {
-	filled := 0
-	for {
-		if b.left == 0 {
-			if filled > 0 && !lineBuffered(b.conn.br, b.inChunk) {
-				return filled, nil
-			}
-			if err := b.nextChunk(); err != nil {
-				return filled, err
-			}
-		}
-		n, err := b.conn.br.Read(p[filled:min(int64(len(p)), int64(filled)+b.left)])
-		filled += n
-		b.left -= int64(n)
-		if err != nil || filled == len(p) || b.left > 0 {
-			return filled, err
-		}
+// keepTrailers puts the trailers where fasthttp writes them from. Names that must
+// not be trailers are left out by fasthttp.
+func (b *Body) keepTrailers() {
+	if b.header == nil {
+		return
 	}
-}
-
-// lineBuffered reports whether the next chunk's size line can be read without
-// waiting.
-func lineBuffered(br *bufio.Reader, afterChunk bool) bool {
-	buffered, _ := br.Peek(min(br.Buffered(), 32))
-	if afterChunk {
-		if len(buffered) < 2 {
-			return false
+	for _, t := range b.chunks.trailers {
+		if b.header.AddTrailer(t.Name) == nil {
+			b.header.Add(t.Name, t.Value)
 		}
-		buffered = buffered[2:]
-	}
-	for i, c := range buffered {
-		if c == '\n' {
-			// The last chunk is left to a Read of its own: its trailers may wait.
-			return buffered[0] != '0' && i+1 < len(buffered)
-		}
-	}
-	return false
-}
-
-// nextChunk reads up to the next chunk's data. After the last chunk and its
-// trailers it returns io.EOF.
-func (b *Body) nextChunk() error {
-	br := b.conn.br
-	if b.inChunk {
-		if err := expectCRLF(br); err != nil {
-			return err
-		}
-		b.inChunk = false
-	}
-	line, err := readLine(br, maxChunkLine)
-	if err != nil {
-		return err
-	}
-	size, ok := parseChunkSize(line)
-	if !ok {
-		return errMalformed("a chunk has no valid size")
-	}
-	if size == 0 {
-		return b.readTrailers()
-	}
-	b.left, b.inChunk = size, true
-	return nil
-}
-
-func expectCRLF(br *bufio.Reader) error {
-	for _, want := range []byte("\r\n") {
-		c, err := br.ReadByte()
-		if err != nil {
-			return err
-		}
-		if c != want {
-			return errMalformed("a chunk does not end where its size says")
-		}
-	}
-	return nil
-}
-
-// readLine returns a line without its CRLF, valid until the next read.
-func readLine(br *bufio.Reader, limit int) ([]byte, error) {
-	line, err := br.ReadSlice('\n')
-	if err == bufio.ErrBufferFull || err == nil && len(line) > limit {
-		return nil, errMalformed("a line between chunks is too long")
-	}
-	if err != nil {
-		return nil, err
-	}
-	if len(line) < 2 || line[len(line)-2] != '\r' {
-		return nil, errMalformed("a line between chunks does not end in CRLF")
-	}
-	return line[:len(line)-2], nil
-}
-
-// parseChunkSize reads the hexadecimal size before any extension.
-func parseChunkSize(line []byte) (int64, bool) {
-	size, digits := int64(0), 0
-	for i, c := range line {
-		var digit byte
-		switch {
-		case c >= '0' && c <= '9':
-			digit = c - '0'
-		case c >= 'a' && c <= 'f':
-			digit = c - 'a' + 10
-		case c >= 'A' && c <= 'F':
-			digit = c - 'A' + 10
-		default:
-			rest := trimSpace(line[i:])
-			return size, digits > 0 && (len(rest) == 0 || rest[0] == ';') && validValue(rest)
-		}
-		if digits++; digits > 15 {
-			return 0, false
-		}
-		size = size<<4 | int64(digit)
-	}
-	return size, digits > 0
-}
-
-// readTrailers reads the trailer section and returns io.EOF at its end.
-func (b *Body) readTrailers() error {
-	for total := 0; ; {
-		line, err := readLine(b.conn.br, maxTrailers)
-		if err != nil {
-			return err
-		}
-		if len(line) == 0 {
-			return io.EOF
-		}
-		if total += len(line); total > maxTrailers {
-			return errMalformed("the trailers are too large")
-		}
-		name, value, err := splitField(line)
-		if err != nil {
-			return err
-		}
-		b.keepTrailer(name, value)
-	}
-}
-
-// keepTrailer puts a trailer where fasthttp writes it from. Names that must not
-// be trailers are left out by fasthttp.
-func (b *Body) keepTrailer(name, value []byte) {
-	b.trailers = append(b.trailers, Trailer{Name: string(name), Value: string(value)})
-	if b.header != nil && b.header.AddTrailerBytes(name) == nil {
-		b.header.AddBytesKV(name, value)
 	}
 }
 
@@ -272,6 +129,10 @@ func (b *Body) finish(cause error) error {
 	}
 	c := b.conn
 	b.conn, b.err, b.header = nil, cause, nil
+	if e, ok := cause.(*Error); ok {
+		e.Server = c.pool.origin.address
+		b.exchange.server.errors[e.Kind].Add(1)
+	}
 	b.exchange.end(c, cause == io.EOF && b.reusable)
 	return nil
 }

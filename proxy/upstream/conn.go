@@ -74,6 +74,9 @@ const readBufferSize = 8 << 10
 // conn is one connection to the origin with what belongs to it.
 type conn struct {
 	StrictConn
+	pool     *pool
+	name     string // the client's host, where the certificate must hold that
+	address  string // as it was dialed
 	br       *bufio.Reader
 	head     []byte // bytes of the answer's head as received
 	raw      syscall.RawConn
@@ -83,6 +86,9 @@ type conn struct {
 	reused   bool
 	idleFrom time.Time
 }
+
+// release gives the connection back to its pool.
+func (c *conn) release(reuse bool) { c.pool.release(c, reuse) }
 
 func newConn(nc net.Conn, writeIdle time.Duration) *conn {
 	c := &conn{StrictConn: StrictConn{Conn: nc, WriteIdle: writeIdle}}

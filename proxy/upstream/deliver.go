@@ -2,25 +2,32 @@ package upstream
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/valyala/fasthttp"
 )
 
 // Deliver makes an answer's references to the origin's own host fit the client,
-// who knows the site as clientScheme://clientHost: Location, Content-Location and
-// Refresh are mapped, a cookie's Domain that the client could not accept there is
-// dropped, and Secure too when an https origin is shown over plain http. Other
-// hosts, relative references, and answers of an origin that knows the client's
-// host are left alone. What ends at the origin's hop is gone since [Upstream.Do].
-func (u *Upstream) Deliver(resp *fasthttp.Response, clientScheme, clientHost string) {
+// who knows the site as clientScheme://clientHost: Location, Content-Location,
+// Refresh and Access-Control-Allow-Origin are mapped, a cookie's Domain that the
+// client could not accept there is dropped, and Secure too when an https origin is
+// shown over plain http. Other hosts, relative references, what stands in a path or
+// query, and answers of an origin that knows the client's host are left alone. What
+// ends at the origin's hop is gone since [Upstream.Do].
+//
+// asked is the target of the client's GET or HEAD, nil for other methods. A redirect
+// that would lead back to it, without a cookie that could change the answer, stays
+// as it is: an origin that insists on another address of its own is reached there,
+// in the place of a redirect without end.
+func (u *Upstream) Deliver(resp *fasthttp.Response, clientScheme, clientHost string, asked []byte) {
 	if clientHost == "" {
 		return
 	}
-	for _, name := range [...]string{fasthttp.HeaderLocation, "Content-Location"} {
+	for _, name := range [...]string{fasthttp.HeaderLocation, "Content-Location", fasthttp.HeaderAccessControlAllowOrigin} {
 		if value := resp.Header.Peek(name); len(value) > 0 {
-			if mapped, ok := u.mapURL(value, clientScheme, clientHost); ok {
-				resp.Header.Set(name, mapped)
+			if rest, ok := u.ownURL(value); ok && (name != fasthttp.HeaderLocation || !isCircle(resp, rest, asked)) {
+				resp.Header.Set(name, mappedURL(value, rest, clientScheme, clientHost))
 			}
 		}
 	}
@@ -32,44 +39,89 @@ func (u *Upstream) Deliver(resp *fasthttp.Response, clientScheme, clientHost str
 	u.mapCookies(resp, clientScheme, clientHost)
 }
 
-// mapURL replaces scheme and authority of a URL at the origin.
-func (u *Upstream) mapURL(value []byte, scheme, host string) (string, bool) {
-	authority, found := 0, ""
-	switch {
-	case hasPrefixFold(value, "http://"):
-		authority, found = 7, scheme+"://"
-	case hasPrefixFold(value, "https://"):
-		authority, found = 8, scheme+"://"
-	case hasPrefixFold(value, "//"):
-		authority, found = 2, "//"
-	default:
-		return "", false
+// isCircle reports whether a redirect leads to what was asked for.
+func isCircle(resp *fasthttp.Response, rest, asked []byte) bool {
+	if len(asked) == 0 || hasCookies(resp) || resp.StatusCode()/100 != 3 {
+		return false
 	}
-	end := bytes.IndexAny(value[authority:], "/?#\\")
-	if end < 0 {
-		end = len(value)
-	} else {
-		end += authority
+	target, _, _ := bytes.Cut(rest, []byte("#"))
+	if len(target) == 0 || target[0] == '?' {
+		return asked[0] == '/' && bytes.Equal(asked[1:], target)
 	}
-	if !u.isOwn(string(value[authority:end])) {
-		return "", false
-	}
-	return found + host + string(value[end:]), true
+	return bytes.Equal(asked, target)
 }
 
-// isOwn reports whether an authority names the origin: its host or the name that
-// it is told, with its port, a usual one, or none.
+func hasCookies(resp *fasthttp.Response) bool {
+	for range resp.Header.Cookies() {
+		return true
+	}
+	return false
+}
+
+// ownURL returns what follows the authority in a URL at the origin.
+func (u *Upstream) ownURL(value []byte) (rest []byte, ok bool) {
+	at := authorityAt(value)
+	if at == 0 {
+		return nil, false
+	}
+	end := bytes.IndexAny(value[at:], "/?#\\")
+	if end < 0 {
+		end = len(value) - at
+	}
+	return value[at+end:], u.isOwn(string(value[at : at+end]))
+}
+
+// authorityAt returns where the authority of an absolute URL begins; 0 for others.
+func authorityAt(value []byte) int {
+	switch {
+	case hasPrefixFold(value, "http://"):
+		return 7
+	case hasPrefixFold(value, "https://"):
+		return 8
+	case hasPrefixFold(value, "//"):
+		return 2
+	}
+	return 0
+}
+
+// mappedURL puts the client's scheme and authority before the rest of a URL.
+func mappedURL(value, rest []byte, scheme, host string) string {
+	if authorityAt(value) == 2 {
+		return "//" + host + string(rest)
+	}
+	return scheme + "://" + host + string(rest)
+}
+
+// isOwn reports whether an authority names the origin: the host of a server or the
+// name that it is told, with or without "www.", with its port, a usual one, or none.
 func (u *Upstream) isOwn(authority string) bool {
 	name, port := splitAuthority(authority)
-	switch port {
-	case "", "80", "443", u.origin.port:
-	default:
-		_, told := splitAuthority(u.host)
-		if told == "" || port != told {
-			return false
+	for _, m := range u.members {
+		if isName(name, m.origin.name) && (usualPort(port) || port == m.origin.port) {
+			return true
 		}
 	}
-	return name == u.origin.name || u.host != "" && name == hostOnly(u.host)
+	told, at := u.toldName()
+	return told != "" && isName(name, told) && (usualPort(port) || port == at || u.isPort(port))
+}
+
+// toldName is the name that the settings say for Host, and its port.
+func (u *Upstream) toldName() (name, port string) {
+	if u.cfg.Host == HostUpstream || u.cfg.Host == HostClient {
+		return "", ""
+	}
+	return splitAuthority(u.cfg.Host)
+}
+
+func (u *Upstream) isPort(port string) bool {
+	return slices.ContainsFunc(u.members, func(m *member) bool { return m.origin.port == port })
+}
+
+func usualPort(port string) bool { return port == "" || port == "80" || port == "443" }
+
+// isName compares names of a site, which is often known with and without "www.".
+func isName(name, own string) bool {
+	return strings.TrimPrefix(name, "www.") == strings.TrimPrefix(own, "www.")
 }
 
 // mapRefresh maps the URL in a value such as "0; url=http://origin/next".
@@ -84,14 +136,17 @@ func (u *Upstream) mapRefresh(value []byte, scheme, host string) (string, bool) 
 		quote = string(target[:1])
 		target = bytes.TrimSuffix(target[1:], []byte(quote))
 	}
-	mapped, ok := u.mapURL(target, scheme, host)
-	return string(value[:at+4]) + quote + mapped + quote, ok
+	rest, ok := u.ownURL(target)
+	if !ok {
+		return "", false
+	}
+	return string(value[:at+4]) + quote + mappedURL(target, rest, scheme, host) + quote, true
 }
 
 // mapCookies rewrites the Set-Cookie lines if at least one needs it.
 func (u *Upstream) mapCookies(resp *fasthttp.Response, scheme, host string) {
 	client := hostOnly(host)
-	plain := scheme == "http" && u.origin.secure
+	plain := scheme == "http" && u.members[0].origin.secure
 	needed := false
 	for _, cookie := range resp.Header.Cookies() {
 		needed = needed || plain || u.foreignDomain(cookie, client)
@@ -126,8 +181,12 @@ func (u *Upstream) isForeignDomain(attribute []byte, client string) bool {
 		return false
 	}
 	domain := strings.ToLower(strings.TrimPrefix(string(trimSpace(value)), "."))
-	return domain != "" && !within(client, domain) &&
-		(within(u.origin.name, domain) || u.host != "" && within(hostOnly(u.host), domain))
+	if domain == "" || within(client, domain) {
+		return false
+	}
+	told, _ := u.toldName()
+	return told != "" && within(told, domain) ||
+		slices.ContainsFunc(u.members, func(m *member) bool { return within(m.origin.name, domain) })
 }
 
 func within(name, domain string) bool {

@@ -33,7 +33,7 @@ func TestDeliverMapsReferences(t *testing.T) {
 		resp := &fasthttp.Response{}
 		resp.Header.DisableNormalizing()
 		resp.Header.Set(test.header, test.value)
-		u.Deliver(resp, "https", "www.shop.example")
+		u.Deliver(resp, "https", "www.shop.example", nil)
 		if got := string(resp.Header.Peek(test.header)); got != test.want {
 			t.Errorf("%s: %q became %q, want %q", test.name, test.value, got, test.want)
 		}
@@ -61,7 +61,7 @@ func TestDeliverMapsCookies(t *testing.T) {
 			for _, c := range test.cookies {
 				resp.Header.Add("Set-Cookie", c)
 			}
-			u.Deliver(resp, test.scheme, test.host)
+			u.Deliver(resp, test.scheme, test.host, nil)
 			var got []string
 			for _, c := range resp.Header.Cookies() {
 				got = append(got, string(c))

@@ -45,7 +45,7 @@ func (b *TakenBody) readBefore(p []byte, until time.Time) (int, error) {
 			_ = c.SetReadDeadline(time.Time{})
 		}
 	}()
-	if b.framing == byChunks && b.left == 0 {
+	if b.framing == byChunks && b.chunks.left == 0 {
 		if err := b.awaitChunk(until); err != nil {
 			return 0, err
 		}
@@ -75,14 +75,14 @@ func (b *TakenBody) awaitChunk(until time.Time) error {
 // of the chunk or, after the last one, for the end of the trailers.
 func (b *TakenBody) chunkBuffered() bool {
 	buffered, _ := b.conn.br.Peek(b.conn.br.Buffered())
-	if b.inChunk {
+	if b.chunks.inChunk {
 		buffered = buffered[min(2, len(buffered)):]
 	}
 	for at, c := range buffered {
 		if c != '\n' {
 			continue
 		}
-		size, ok := parseChunkSize(bytes.TrimSuffix(buffered[:at], []byte("\r")))
+		size, _, ok := parseChunkSize(bytes.TrimSuffix(buffered[:at], []byte("\r")))
 		if ok && size == 0 {
 			return endsInEmptyLine(buffered[at+1:])
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"time"
 )
 
 // Kind sorts what went wrong by what the client should be told.
@@ -24,6 +25,10 @@ const (
 	// Client: the client's own request body broke off or lies about its length;
 	// nobody may be left to answer (400).
 	Client
+	// Open: the upstream failed so often that it is not asked for now (503).
+	Open
+
+	numKinds = int(Open) + 1
 )
 
 func (k Kind) String() string {
@@ -40,6 +45,8 @@ func (k Kind) String() string {
 		return "busy"
 	case Client:
 		return "client"
+	case Open:
+		return "open"
 	}
 	return "unknown"
 }
@@ -49,7 +56,7 @@ func (k Kind) Status() int {
 	switch k {
 	case Timeout:
 		return 504
-	case Busy:
+	case Busy, Open:
 		return 503
 	case Client:
 		return 400
@@ -64,11 +71,22 @@ type Error struct {
 	Op string
 	// Kind sorts the error.
 	Kind Kind
+	// Server is the host and port of the server that was asked, by the settings; ""
+	// if none was.
+	Server string
+	// RetryAfter is when the client should come again; 0 if there is nothing to
+	// say of it.
+	RetryAfter time.Duration
 	// Err is the cause; errors.Is(err, io.ErrUnexpectedEOF) tells a cut body.
 	Err error
 }
 
-func (e *Error) Error() string { return "upstream: " + e.Op + ": " + e.Err.Error() }
+func (e *Error) Error() string {
+	if e.Server != "" {
+		return "upstream: " + e.Op + " (" + e.Server + "): " + e.Err.Error()
+	}
+	return "upstream: " + e.Op + ": " + e.Err.Error()
+}
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }

@@ -1,8 +1,11 @@
 package upstream
 
 import (
+	"bytes"
 	"errors"
 	"io"
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -23,18 +26,42 @@ type Options struct {
 	// exchange is over before the body is. Without it the end of the exchange
 	// waits for the body's own time limit.
 	Interrupt func()
+
+	// Trailers returns what followed a chunked request body, once that has ended.
+	Trailers func() []Trailer
+
+	// Expect lets the origin say first whether it wants the body: that is not read
+	// before the origin's 100, or a while without it. An answer that refuses comes
+	// without a byte of the body being read.
+	Expect bool
+
+	// Gone reports whether the client has left. It is asked from time to time
+	// while nothing comes of an answer to a request without a body, which is then
+	// given up.
+	Gone func() bool
+	// Scheme and Host are how the client knows the site, as "https" and its Host
+	// header: headers that name it so are mapped to the origin's name.
+	Scheme, Host string
+
+	// Visitor is the verified id of who asks; it chooses the server where visitors
+	// stay with theirs. It is sent nowhere.
+	Visitor string
+
+	// Client is the client's address, in the place of a visitor that is not known.
+	Client netip.Addr
 }
 
 // exchange is one request and its answer on one connection.
 type exchange struct {
 	up     *Upstream
+	server *server
 	upload *upload // nil when the request went out in one piece
 }
 
 // end gives the connection back and reports whether the whole request was sent.
 func (x *exchange) end(c *conn, reuse bool) bool {
 	sent := x.upload == nil || x.upload.settle()
-	x.up.pool.release(c, reuse && sent)
+	c.release(reuse && sent)
 	return sent
 }
 
@@ -49,47 +76,66 @@ func (x *exchange) end(c *conn, reuse bool) bool {
 // being sent. When such an answer is an error, sending stops, and resp says
 // Connection: close.
 //
-// A GET, HEAD or OPTIONS without a body is sent once more, over a new connection,
-// if a connection that was used before closed without a byte of an answer. Nothing
-// else is ever sent twice. On error resp has no body, and the error is an [*Error].
+// A request that was not sent, since no connection could be made, may go to another
+// server. A GET, HEAD or OPTIONS without a body is also sent once more, over a new
+// connection, if its connection closed without a byte of an answer: to the same
+// server if the connection was used before, else to another. Nothing else is ever
+// sent twice, and all of it only within the budget for retries. On error resp has no
+// body, and the error is an [*Error].
 //
 // resp keeps the origin's Date only if fasthttp adds none by itself
 // (Server.NoDefaultDate); an answer without one gets the present time.
 func (u *Upstream) Do(req *fasthttp.Request, resp *fasthttp.Response, body io.Reader, opts Options) error {
 	s := u.acquireScratch()
 	defer u.releaseScratch(s)
-	length, err := u.buildRequest(s, req, body)
+	if body == nil {
+		opts.Expect = false
+	}
+	if opts.Expect {
+		req.Header.Set(fasthttp.HeaderExpect, "100-continue")
+	}
+	length, err := s.readBody(req, body, opts.Expect)
 	if err != nil {
 		return err
 	}
-	streamed := length != 0
+	probe, err := u.admit()
+	if err != nil {
+		return err
+	}
+	err = u.exchange(req, resp, s, body, length, &opts)
+	u.conclude(probe, err)
+	return err
+}
+
+// exchange sends the request until it is answered or may not be sent again. length
+// is that of the body still to be sent, as readBody returns it.
+func (u *Upstream) exchange(req *fasthttp.Request, resp *fasthttp.Response, s *scratch, body io.Reader, length int64, opts *Options) error {
+	t := u.newTries(req, s, opts)
 	head := req.Header.IsHead()
-	mayRetry := !streamed && req.Header.ContentLength() <= 0 &&
-		(req.Header.IsGet() || head || req.Header.IsOptions())
-	c, err := u.pool.acquire(false)
-	if err != nil {
-		return err
-	}
+	repeatable := req.Header.ContentLength() <= 0 && length == 0 && (req.Header.IsGet() || head || req.Header.IsOptions())
 	for {
-		x := exchange{up: u}
+		c, err := t.connect()
+		if err != nil {
+			return err
+		}
+		x := exchange{up: u, server: t.to.server}
 		before := c.BytesRead()
-		if streamed {
-			x.upload = u.startUpload(c, s.request, body, length, opts.Interrupt)
+		if length != 0 {
+			x.upload = u.startUpload(c, s.request, body, length, opts)
 			err = nil
 		} else {
 			_, err = c.Write(s.request)
 		}
 		if err = x.receive(c, s, resp, head, opts, err); err == nil {
+			t.note(resp.StatusCode(), nil)
 			return nil
 		}
-		stale := mayRetry && c.reused && c.BytesRead() == before && isClosed(err)
+		unanswered := isClosed(err) && c.BytesRead() == before
 		x.end(c, false)
-		if !stale {
-			return x.blame(err)
-		}
-		mayRetry = false
-		if c, err = u.pool.acquire(true); err != nil {
-			return err
+		err = x.blame(err)
+		if !repeatable || !unanswered || !t.again(c) {
+			t.note(0, err)
+			return t.named(err)
 		}
 	}
 }
@@ -110,19 +156,16 @@ func (x *exchange) blame(err error) error {
 	return err
 }
 
-// buildRequest writes the request's head into the scratch, and its body too if it
-// is small. It returns the length of the body still to be sent: 0 for none, -1 if
-// it is sent in chunks.
-func (u *Upstream) buildRequest(s *scratch, req *fasthttp.Request, body io.Reader) (int64, error) {
+// readBody checks the request's target and collects its body, if it is small and the
+// origin is not to be asked for it. It returns the length of the body still to be
+// sent: 0 for none, -1 if it is sent in chunks.
+func (s *scratch) readBody(req *fasthttp.Request, body io.Reader, expect bool) (int64, error) {
+	s.small = s.small[:0]
 	for _, c := range req.Header.RequestURI() {
 		if c <= ' ' || c == 0x7f {
 			return 0, &Error{Op: "address request", Kind: Client, Err: errMalformed("the target holds a space or control character")}
 		}
 	}
-	if u.host != "" {
-		req.Header.Set(fasthttp.HeaderHost, u.host)
-	}
-	s.request = req.Header.AppendBytes(s.request[:0])
 	length := int64(req.Header.ContentLength())
 	if length == 0 || length < -1 {
 		return 0, nil
@@ -130,12 +173,11 @@ func (u *Upstream) buildRequest(s *scratch, req *fasthttp.Request, body io.Reade
 	if body == nil {
 		return 0, &Error{Op: "read request body", Kind: Client, Err: io.ErrUnexpectedEOF}
 	}
-	if length < 0 || length > smallBody {
+	if length < 0 || length > smallBody || expect {
 		return length, nil
 	}
-	start := len(s.request)
-	s.request = append(s.request, make([]byte, length)...)
-	if _, err := io.ReadFull(body, s.request[start:]); err != nil {
+	s.small = slices.Grow(s.small, int(length))[:length]
+	if _, err := io.ReadFull(body, s.small); err != nil {
 		return 0, clientError(err)
 	}
 	return 0, nil
@@ -150,10 +192,10 @@ func clientError(err error) error {
 
 // receive reads heads up to the final one and puts that into resp. A request that
 // could not be written whole may have been answered all the same.
-func (x *exchange) receive(c *conn, s *scratch, resp *fasthttp.Response, headOnly bool, opts Options, sendErr error) error {
+func (x *exchange) receive(c *conn, s *scratch, resp *fasthttp.Response, headOnly bool, opts *Options, sendErr error) error {
 	c.ReadIdle, c.InMessage = 0, true
 	for interim := 0; ; interim++ {
-		if err := x.readHead(c, s, sendErr); err != nil {
+		if err := x.readHead(c, s, opts, sendErr); err != nil {
 			return err
 		}
 		reason, err := parseHead(c.head, &s.head)
@@ -171,7 +213,7 @@ func (x *exchange) receive(c *conn, s *scratch, resp *fasthttp.Response, headOnl
 
 // readHead waits for a head for at most HeaderTimeout after the whole request is
 // sent.
-func (x *exchange) readHead(c *conn, s *scratch, sendErr error) error {
+func (x *exchange) readHead(c *conn, s *scratch, opts *Options, sendErr error) error {
 	limit := x.up.cfg.HeaderTimeout
 	if sendErr != nil {
 		if isTimeout(sendErr) {
@@ -185,6 +227,10 @@ func (x *exchange) readHead(c *conn, s *scratch, sendErr error) error {
 			return fail("read answer", cutEOF(err))
 		}
 		x.upload.answer()
+	} else if opts.Gone != nil {
+		if err := awaitByte(c, limit, opts.Gone); err != nil {
+			return fail("read answer", err)
+		}
 	}
 	if err := c.Conn.SetReadDeadline(time.Now().Add(limit)); err != nil {
 		return fail("read answer", err)
@@ -199,6 +245,28 @@ func (x *exchange) readHead(c *conn, s *scratch, sendErr error) error {
 	return fail("read answer", cutEOF(err))
 }
 
+// goneTime is how often a client who waits for an answer is looked for.
+const goneTime = time.Second
+
+var errGone = errors.New("the client left before an answer came")
+
+// awaitByte waits for the first byte of an answer, as long as somebody wants it.
+func awaitByte(c *conn, limit time.Duration, gone func() bool) error {
+	for deadline := time.Now().Add(limit); ; {
+		left := time.Until(deadline)
+		if err := c.Conn.SetReadDeadline(time.Now().Add(min(left, goneTime))); err != nil {
+			return err
+		}
+		_, err := c.br.Peek(1)
+		switch {
+		case err == nil || !isTimeout(err) || left <= goneTime:
+			return cutEOF(err)
+		case gone():
+			return &Error{Op: "read answer", Kind: Client, Err: errGone}
+		}
+	}
+}
+
 func cutEOF(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF
@@ -207,13 +275,18 @@ func cutEOF(err error) error {
 }
 
 // inform handles an answer that is not the final one.
-func (x *exchange) inform(c *conn, s *scratch, reason []byte, interim int, opts Options) error {
+func (x *exchange) inform(c *conn, s *scratch, reason []byte, interim int, opts *Options) error {
 	switch {
 	case s.head.status == fasthttp.StatusSwitchingProtocols:
 		return fail("read answer", errMalformed("the origin switched protocols without being asked"))
 	case interim >= maxInterim:
 		return fail("read answer", errMalformed("too many 1xx answers"))
-	case s.head.status == fasthttp.StatusContinue || opts.Informational == nil:
+	case s.head.status == fasthttp.StatusContinue:
+		if x.upload != nil {
+			x.upload.goOn()
+		}
+		return nil
+	case opts.Informational == nil:
 		return nil
 	}
 	var header fasthttp.ResponseHeader
@@ -254,8 +327,11 @@ func (x *exchange) accept(c *conn, s *scratch, resp *fasthttp.Response, reason [
 	resp.SkipBody = headOnly
 	reuse := !h.close
 	stopped := x.upload != nil && h.status >= 400 && x.upload.stopEarly()
-	if stopped {
+	switch {
+	case stopped:
 		resp.Header.SetConnectionClose()
+	case x.upload != nil:
+		x.upload.goOn() // the answer says what a 100 would have
 	}
 	if empty {
 		if !bodyless {
@@ -271,6 +347,7 @@ func (x *exchange) accept(c *conn, s *scratch, resp *fasthttp.Response, reason [
 	switch {
 	case h.chunked:
 		b.framing = byChunks
+		b.chunks.Reset(c.br, false)
 		// Bad names are left out; trailers that are not announced still pass.
 		_ = resp.Header.AddTrailerBytes(h.trailer)
 	case h.length >= 0:
@@ -280,6 +357,15 @@ func (x *exchange) accept(c *conn, s *scratch, resp *fasthttp.Response, reason [
 		c.InMessage = false
 	}
 	c.ReadIdle = x.up.cfg.IdleTimeout
+	if isEventStream(resp.Header.ContentType()) {
+		c.ReadIdle = x.up.cfg.StreamTimeout
+	}
 	resp.SetBodyStream(b, size)
 	return nil
+}
+
+// isEventStream reports whether an answer is one that may be silent for long.
+func isEventStream(contentType []byte) bool {
+	media, _, _ := bytes.Cut(contentType, []byte{';'})
+	return equalFold(trimSpace(media), "text/event-stream")
 }

@@ -513,7 +513,7 @@ func TestOriginDown(t *testing.T) {
 
 func TestDialTimeout(t *testing.T) {
 	u := newUpstream(t, "http://192.0.2.1", func(c *Config) { c.DialTimeout = 20 * time.Millisecond })
-	u.pool.connect = func(ctx context.Context, _, _ string) (net.Conn, error) {
+	u.members[0].pool.connect = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
@@ -628,7 +628,7 @@ func TestConnectionsStayWithinTheLimit(t *testing.T) {
 	o := newOrigin(t, answering(okHello))
 	u := newUpstream(t, o.url(), func(c *Config) { c.MaxConns = 1 })
 	wantOK(t, u, "hello")
-	c, err := u.pool.acquire(true)
+	c, err := u.members[0].pool.acquire(true, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -639,7 +639,7 @@ func TestConnectionsStayWithinTheLimit(t *testing.T) {
 		t.Error("a new connection has counted bytes")
 	}
 	u.Close()
-	u.pool.release(c, true)
+	c.release(true)
 	_, _, err = fetch(u, get(t), nil, Options{})
 	wantKind(t, err, Dial)
 	if got := u.Stats(); got != (Stats{}) {

@@ -46,10 +46,10 @@ type told struct {
 
 // tell lets the origin say the bytes and returns what came of them.
 func tell(t *testing.T, said []byte, step int) told {
-	u := newUpstream(t, "http://a.example")
+	u := newUpstream(t, "http://192.0.2.1")
 	defer u.Close()
 	u.now = func() time.Time { return time.Unix(0, 0) }
-	u.pool.connect = func(context.Context, string, string) (net.Conn, error) {
+	u.members[0].pool.connect = func(context.Context, string, string) (net.Conn, error) {
 		return &script{rest: said, step: step}, nil
 	}
 	resp := &fasthttp.Response{}
@@ -131,7 +131,7 @@ func FuzzPrepare(f *testing.F) {
 			return
 		}
 		out := &fasthttp.Request{}
-		Prepare(out, in, PrepareOptions{Host: "shop.example", ClientIP: "192.0.2.7", StripCookies: []string{"sedge_vid"}})
+		Prepare(out, in, PrepareOptions{Host: "shop.example", Peer: "192.0.2.7", StripCookies: []string{"sedge_vid"}})
 		head := out.Header.AppendBytes(nil)
 		got, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(head)))
 		if err != nil {

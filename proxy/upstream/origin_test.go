@@ -172,6 +172,12 @@ func (quiet) Printf(string, ...any) {}
 
 func newUpstream(t testing.TB, url string, change ...func(*Config)) *Upstream {
 	t.Helper()
+	return newUpstreamIn(t, Deps{Now: time.Now}, url, change...)
+}
+
+// newUpstreamIn makes an upstream in a world of the test's own.
+func newUpstreamIn(t testing.TB, deps Deps, url string, change ...func(*Config)) *Upstream {
+	t.Helper()
 	cfg := Config{Name: "test", URL: url, HeaderTimeout: 5 * time.Second, IdleTimeout: 5 * time.Second}
 	for _, f := range change {
 		f(&cfg)
@@ -179,7 +185,7 @@ func newUpstream(t testing.TB, url string, change ...func(*Config)) *Upstream {
 	if faults := cfg.Validate(); len(faults) > 0 {
 		t.Fatal(faults)
 	}
-	u, err := New(cfg, time.Now)
+	u, err := New(cfg, deps)
 	if err != nil {
 		t.Fatal(err)
 	}

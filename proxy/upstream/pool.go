@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -14,21 +16,20 @@ var (
 	errBusy   = errors.New("all connections are in use")
 )
 
-// spareWaiters is how many more than MaxConns may wait for a connection, so that
-// a small limit does not refuse what would be served at once.
-const spareWaiters = 256
-
-// pool lends out connections. An exchange holds a slot for as long as it lasts,
-// and a connection is dialed only when none is idle, so there are never more
-// connections than slots.
+// pool lends out connections to one server. An exchange holds a slot for as long as
+// it lasts, and a connection is dialed only when none is idle, so there are never
+// more connections than slots.
 type pool struct {
-	cfg     *Config
-	origin  origin
-	tls     *tls.Config
-	now     func() time.Time
-	connect func(ctx context.Context, network, address string) (net.Conn, error)
-	slots   chan struct{}
-	waiting chan struct{}
+	id          serverID
+	origin      origin
+	credentials *credentials // nil for a plain origin
+	names       *addresses   // nil where the URL holds an address
+	now         func() time.Time
+	connect     func(ctx context.Context, network, address string) (net.Conn, error)
+	slots       chan struct{}
+	waiting     chan struct{}
+	alive       context.Context // until close
+	end         context.CancelFunc
 
 	mu      sync.Mutex
 	idle    []*conn // the most recently used last
@@ -36,25 +37,40 @@ type pool struct {
 	closed  bool
 }
 
-func newPool(cfg *Config, o origin, settings *tls.Config, now func() time.Time) *pool {
-	dialer := &net.Dialer{KeepAlive: 30 * time.Second}
-	return &pool{
-		cfg: cfg, origin: o, tls: settings, now: now, connect: dialer.DialContext,
-		slots:   make(chan struct{}, cfg.MaxConns),
-		waiting: make(chan struct{}, cfg.MaxConns+spareWaiters),
+func newPool(cfg *Config, id serverID, o origin, deps *Deps) (*pool, error) {
+	p := &pool{
+		id: id, origin: o, now: deps.Now, connect: deps.Dial,
+		slots:   make(chan struct{}, id.maxConns),
+		waiting: make(chan struct{}, id.maxPending),
 	}
+	if o.secure {
+		var err error
+		if p.credentials, err = newCredentials(cfg, deps); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := netip.ParseAddr(o.name); err != nil {
+		p.names = &addresses{
+			name: o.name, port: o.port, every: id.resolve, limit: id.dial, now: deps.Now, lookUp: deps.LookUp, changed: p.dropGone,
+		}
+	}
+	p.alive, p.end = context.WithCancel(context.Background())
+	return p, nil
 }
 
 // acquire waits for a slot, then takes an idle connection, or dials one if there
-// is none or fresh is asked for.
-func (p *pool) acquire(fresh bool) (*conn, error) {
+// is none or fresh is asked for. name is the client's host, where the origin's
+// certificate must hold that.
+func (p *pool) acquire(fresh bool, name string) (*conn, error) {
 	if err := p.takeSlot(); err != nil {
 		return nil, err
 	}
-	if fresh {
-		p.makeRoom()
-	} else {
-		for c := p.pop(); c != nil; c = p.pop() {
+	now := p.now()
+	if p.names != nil {
+		p.names.keepFresh(p.alive, now)
+	}
+	if !fresh {
+		for c := p.pop(now, name); c != nil; c = p.pop(now, name) {
 			if c.quiet() {
 				c.reused = true
 				return c, nil
@@ -62,7 +78,8 @@ func (p *pool) acquire(fresh bool) (*conn, error) {
 			c.Close()
 		}
 	}
-	c, err := p.dial()
+	p.makeRoom()
+	c, err := p.dial(context.Background(), name)
 	if err != nil {
 		<-p.slots
 		return nil, err
@@ -70,11 +87,17 @@ func (p *pool) acquire(fresh bool) (*conn, error) {
 	return c, nil
 }
 
+// active is how many exchanges there are.
+func (p *pool) active() int { return len(p.slots) }
+
+// hasRoom reports whether a connection can be had without waiting.
+func (p *pool) hasRoom() bool { return len(p.slots) < cap(p.slots) }
+
 // makeRoom keeps a connection that is dialed beside idle ones within the limit.
 func (p *pool) makeRoom() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if over := len(p.idle) + len(p.slots) - p.cfg.MaxConns; over > 0 {
+	if over := len(p.idle) + len(p.slots) - p.id.maxConns; over > 0 {
 		p.dropIdle(min(over, len(p.idle)))
 	}
 }
@@ -89,34 +112,36 @@ func (p *pool) takeSlot() error {
 	case p.waiting <- struct{}{}:
 		defer func() { <-p.waiting }()
 	default:
-		return &Error{Op: "wait for a connection", Kind: Busy, Err: errBusy}
+		return &Error{Op: "wait for a connection", Kind: Busy, Server: p.origin.address, Err: errBusy}
 	}
-	timer := time.NewTimer(p.cfg.DialTimeout)
+	timer := time.NewTimer(p.id.dial)
 	defer timer.Stop()
 	select {
 	case p.slots <- struct{}{}:
 		return nil
 	case <-timer.C:
-		return &Error{Op: "wait for a connection", Kind: Busy, Err: errBusy}
+		return &Error{Op: "wait for a connection", Kind: Busy, Server: p.origin.address, Err: errBusy}
 	}
 }
 
-// pop returns nil when no connection is idle for a shorter time than KeepAlive.
-func (p *pool) pop() *conn {
+// pop returns nil when no connection for that name is idle for a shorter time than
+// the origin may keep it.
+func (p *pool) pop(now time.Time, name string) *conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := len(p.idle)
-	if n == 0 {
-		return nil
+	for i := n - 1; i >= 0; i-- {
+		c := p.idle[i]
+		if now.Sub(c.idleFrom) >= p.id.keepAlive {
+			p.dropIdle(i + 1)
+			return nil
+		}
+		if c.name == name {
+			p.idle = slices.Delete(p.idle, i, i+1)
+			return c
+		}
 	}
-	c := p.idle[n-1]
-	if p.now().Sub(c.idleFrom) >= p.cfg.KeepAlive {
-		p.dropIdle(n)
-		return nil
-	}
-	p.idle[n-1] = nil
-	p.idle = p.idle[:n-1]
-	return c
+	return nil
 }
 
 // dropIdle closes the n connections that are unused for longest. The caller
@@ -130,29 +155,114 @@ func (p *pool) dropIdle(n int) {
 	p.idle = p.idle[:left]
 }
 
-// dial looks the name up anew each time, so that a moved origin is found.
-func (p *pool) dial() (*conn, error) {
+// dropGone closes idle connections to addresses that the server no longer has.
+func (p *pool) dropGone() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle = slices.DeleteFunc(p.idle, func(c *conn) bool {
+		gone := !p.names.has(c.address)
+		if gone {
+			c.Close()
+		}
+		return gone
+	})
+}
+
+// dial makes a connection, ready for requests.
+func (p *pool) dial(ctx context.Context, name string) (*conn, error) {
 	p.mu.Lock()
 	closed := p.closed
 	p.mu.Unlock()
 	if closed {
-		return nil, &Error{Op: "dial", Kind: Dial, Err: errClosed}
+		return nil, p.fail("dial", errClosed)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), p.cfg.DialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, p.id.dial)
 	defer cancel()
-	nc, err := p.connect(ctx, "tcp", p.origin.address)
+	nc, address, err := p.reach(ctx)
 	if err != nil {
-		return nil, &Error{Op: "dial", Kind: dialKind(err), Err: err}
+		return nil, p.fail("dial", err)
 	}
-	if p.tls != nil {
-		secure := tls.Client(nc, p.tls)
+	if p.credentials != nil {
+		secure := tls.Client(nc, p.credentials.forName(p.serverName(name)))
 		if err := secure.HandshakeContext(ctx); err != nil {
 			nc.Close()
-			return nil, &Error{Op: "TLS handshake", Kind: dialKind(err), Err: err}
+			if name != "" {
+				err = hideName(err)
+			}
+			return nil, p.fail("TLS handshake", err)
 		}
 		nc = secure
 	}
-	return newConn(nc, p.cfg.IdleTimeout), nil
+	c := newConn(nc, p.id.idle)
+	c.pool, c.name, c.address = p, name, address
+	return c, nil
+}
+
+// serverName is the name that the certificate must hold.
+func (p *pool) serverName(client string) string {
+	switch {
+	case p.id.serverName != "":
+		return p.id.serverName
+	case client != "":
+		return client
+	case p.id.host == HostUpstream || p.id.host == HostClient:
+		return p.origin.name
+	}
+	return hostOnly(p.id.host)
+}
+
+// clientName is the part of the client's host by which connections are kept apart:
+// "" unless the certificate must hold it.
+func (p *pool) clientName(host []byte) string {
+	if p.credentials == nil || p.id.host != HostClient || p.id.serverName != "" {
+		return ""
+	}
+	return hostOnly(string(host))
+}
+
+// reach connects to one of the server's addresses, trying one after the other. If
+// none can be reached, the server may have moved: its name is looked up once more.
+func (p *pool) reach(ctx context.Context) (net.Conn, string, error) {
+	if p.names == nil {
+		nc, err := p.connect(ctx, "tcp", p.origin.address)
+		return nc, p.origin.address, err
+	}
+	stale := p.names.stale()
+	nc, address, err := p.reachOneOf(ctx)
+	if err == nil || !stale || ctx.Err() != nil || p.names.refresh(ctx) != nil {
+		return nc, address, err
+	}
+	return p.reachOneOf(ctx)
+}
+
+func (p *pool) reachOneOf(ctx context.Context) (net.Conn, string, error) {
+	order, err := p.names.order(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	for i, address := range order {
+		var nc net.Conn
+		if nc, err = p.connectWithin(ctx, address, len(order)-i); err == nil {
+			return nc, address, nil
+		}
+		p.names.failed(address)
+	}
+	return nil, "", err
+}
+
+// connectWithin leaves time for the other addresses.
+func (p *pool) connectWithin(ctx context.Context, address string, left int) (net.Conn, error) {
+	if deadline, ok := ctx.Deadline(); ok && left > 1 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(left))
+		defer cancel()
+	}
+	return p.connect(ctx, "tcp", address)
+}
+
+// fail names the server in the error of a connection that was not made.
+func (p *pool) fail(op string, err error) *Error {
+	return &Error{Op: op, Kind: dialKind(err), Server: p.origin.address, Err: err}
 }
 
 func dialKind(err error) Kind {
@@ -178,13 +288,13 @@ func (p *pool) push(c *conn) bool {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
+	if p.closed || p.names != nil && !p.names.has(c.address) {
 		return false
 	}
 	c.idleFrom = p.now()
 	p.idle = append(p.idle, c)
 	if p.sweeper == nil {
-		p.sweeper = time.AfterFunc(p.cfg.KeepAlive, p.sweep)
+		p.sweeper = time.AfterFunc(p.id.keepAlive, p.sweep)
 	}
 	return true
 }
@@ -198,7 +308,7 @@ func (p *pool) sweep() {
 		return
 	}
 	now, n := p.now(), 0
-	for n < len(p.idle) && now.Sub(p.idle[n].idleFrom) >= p.cfg.KeepAlive {
+	for n < len(p.idle) && now.Sub(p.idle[n].idleFrom) >= p.id.keepAlive {
 		n++
 	}
 	p.dropIdle(n)
@@ -206,7 +316,7 @@ func (p *pool) sweep() {
 		p.sweeper = nil
 		return
 	}
-	left := p.cfg.KeepAlive - now.Sub(p.idle[0].idleFrom)
+	left := p.id.keepAlive - now.Sub(p.idle[0].idleFrom)
 	p.sweeper.Reset(max(left, time.Millisecond))
 }
 
@@ -214,6 +324,7 @@ func (p *pool) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
+	p.end()
 	if p.sweeper != nil {
 		p.sweeper.Stop()
 	}

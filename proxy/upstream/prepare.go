@@ -2,20 +2,26 @@ package upstream
 
 import (
 	"bytes"
+	"cmp"
 	"strconv"
+	"strings"
 
 	"github.com/valyala/fasthttp"
 )
 
 // PrepareOptions say how the client's request is passed on.
 type PrepareOptions struct {
-	// ClientIP is the client's address as the origin shall see it.
-	ClientIP string
+	// Peer is the address at the other end of the client's connection, which
+	// X-Forwarded-For and Forwarded are extended by: the client's, or that of a
+	// proxy in front.
+	Peer string
 	// Scheme is the client's, "http" or "https".
 	Scheme string
 	// Host is the host that the client asked for. The origin gets it unless the
 	// upstream's settings name another.
 	Host string
+	// Via is what the Via header says of this hop; "" is "1.1 sedge".
+	Via string
 	// TrustForwarded keeps what the peer said in X-Forwarded-* and Forwarded and
 	// adds to it; otherwise it is thrown away.
 	TrustForwarded bool
@@ -64,7 +70,7 @@ func Prepare(out, in *fasthttp.Request, p PrepareOptions) {
 		h.SetRequestURIBytes(originForm(in.Header.RequestURI(), in.Header.IsOptions()))
 	}
 	h.Set(fasthttp.HeaderHost, p.Host)
-	c := copier{out: h, p: &p}
+	c := copier{out: h, p: &p, chunked: in.Header.ContentLength() == -1}
 	c.fields(&in.Header, c.noteConnection)
 	c.fields(&in.Header, c.pass)
 	c.forwarded()
@@ -125,6 +131,9 @@ type copier struct {
 	chain []byte   // X-Forwarded-For so far, if trusted
 	proto bool     // X-Forwarded-Proto came from a trusted peer
 	host  bool     // X-Forwarded-Host likewise
+
+	element bool // Forwarded came from a trusted peer
+	chunked bool // trailers may follow
 }
 
 // fields calls f for each header as it came over the wire; a request that did
@@ -169,10 +178,13 @@ func (c *copier) pass(name, value []byte) {
 		return
 	}
 	var buf [longestKnown]byte
-	switch string(lower(name, &buf)) {
-	case "host", "content-length", "transfer-encoding", "connection", "keep-alive", "proxy",
-		"proxy-connection", "proxy-authenticate", "proxy-authorization", "trailer", "upgrade",
-		"expect", "http2-settings":
+	known := string(lower(name, &buf))
+	if endsHere(known) {
+		return
+	}
+	switch known {
+	case "trailer":
+		c.announce(value)
 		return
 	case "te":
 		for token := range tokens(value) {
@@ -192,7 +204,12 @@ func (c *copier) pass(name, value []byte) {
 			return
 		}
 		c.host = true
-	case "forwarded", "x-real-ip", "x-original-url", "x-rewrite-url", "x-original-host":
+	case "forwarded":
+		if !c.p.TrustForwarded {
+			return
+		}
+		c.element = true
+	case "x-real-ip", "x-original-url", "x-rewrite-url", "x-original-host":
 		if !c.p.TrustForwarded {
 			return
 		}
@@ -291,14 +308,17 @@ func looksLike(name []byte, letters, real string) bool {
 
 // forwarded adds who asked, how, and that it came through here.
 func (c *copier) forwarded() {
-	if c.p.ClientIP != "" {
+	if c.p.Peer != "" {
 		if len(c.chain) > 0 {
 			c.chain = append(c.chain, ", "...)
 		}
-		c.chain = append(c.chain, c.p.ClientIP...)
+		c.chain = append(c.chain, c.p.Peer...)
 	}
 	if len(c.chain) > 0 {
 		c.out.SetBytesV(fasthttp.HeaderXForwardedFor, c.chain)
+	}
+	if c.element {
+		c.out.Add(fasthttp.HeaderForwarded, c.forwardedElement())
 	}
 	if !c.proto && c.p.Scheme != "" {
 		c.out.Add(fasthttp.HeaderXForwardedProto, c.p.Scheme)
@@ -306,7 +326,25 @@ func (c *copier) forwarded() {
 	if !c.host && c.p.Host != "" {
 		c.out.Add(fasthttp.HeaderXForwardedHost, c.p.Host)
 	}
-	c.out.Add(fasthttp.HeaderVia, via)
+	c.out.Add(fasthttp.HeaderVia, cmp.Or(c.p.Via, via))
+}
+
+// forwardedElement is this hop's part of Forwarded (RFC 7239).
+func (c *copier) forwardedElement() string {
+	element := "for=" + c.p.Peer
+	switch {
+	case c.p.Peer == "":
+		element = "for=unknown"
+	case strings.Contains(c.p.Peer, ":"):
+		element = `for="[` + c.p.Peer + `]"`
+	}
+	if c.p.Scheme != "" {
+		element += ";proto=" + c.p.Scheme
+	}
+	if c.p.Host != "" {
+		element += `;host="` + c.p.Host + `"`
+	}
+	return element
 }
 
 // stripCookies returns the Cookie header without the named cookies; the bytes and
@@ -350,4 +388,47 @@ func isCookie(pair []byte, names []string) bool {
 		}
 	}
 	return false
+}
+
+// mayTrail reports whether a field may follow a request's body: what frames,
+// routes, authenticates or describes the message must stand in its head, where it
+// was looked at (RFC 9110 section 6.5.1).
+func mayTrail(name []byte) bool {
+	if !safeName(name) || hasPrefixFold(name, ownPrefix) || hasPrefixFold(name, "X-Forwarded-") {
+		return false
+	}
+	var buf [longestKnown]byte
+	known := string(lower(name, &buf))
+	switch known {
+	case "trailer", "te", "max-forwards", "cache-control", "pragma", "authorization", "cookie", "set-cookie",
+		"content-encoding", "content-type", "content-range", "range", "if-match", "if-none-match",
+		"if-modified-since", "if-unmodified-since", "if-range", "via", "forwarded", "x-real-ip",
+		"x-original-url", "x-rewrite-url", "x-original-host", "x-request-id", "accept-encoding":
+		return false
+	}
+	return !endsHere(known)
+}
+
+// endsHere reports whether a header, in lower case, belongs to this hop alone or is
+// written anew for the next one.
+func endsHere(known string) bool {
+	switch known {
+	case "host", "content-length", "transfer-encoding", "connection", "keep-alive", "proxy",
+		"proxy-connection", "proxy-authenticate", "proxy-authorization", "upgrade",
+		"expect", "http2-settings":
+		return true
+	}
+	return false
+}
+
+// announce passes on which trailers will follow.
+func (c *copier) announce(names []byte) {
+	if !c.chunked {
+		return
+	}
+	for name := range tokens(names) {
+		if mayTrail(name) {
+			c.out.Add(fasthttp.HeaderTrailer, string(name))
+		}
+	}
 }

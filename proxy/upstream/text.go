@@ -47,9 +47,7 @@ func hasPrefixFold(b []byte, prefix string) bool {
 func isSpace(c byte) bool { return c == ' ' || c == '\t' }
 
 func trimSpace(b []byte) []byte {
-	for len(b) > 0 && isSpace(b[0]) {
-		b = b[1:]
-	}
+	b = trimLeft(b)
 	for len(b) > 0 && isSpace(b[len(b)-1]) {
 		b = b[:len(b)-1]
 	}
@@ -58,15 +56,16 @@ func trimSpace(b []byte) []byte {
 
 // validName reports whether name is a token of RFC 9110.
 func validName(name []byte) bool {
-	for _, c := range name {
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
-		case strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
-		default:
-			return false
-		}
+	token, rest := cutToken(name)
+	return len(token) > 0 && len(rest) == 0
+}
+
+func isTokenByte(c byte) bool {
+	switch {
+	case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		return true
 	}
-	return len(name) > 0
+	return strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
 }
 
 // validValue reports whether a header value holds no control character but tabs.

@@ -105,7 +105,7 @@ func TestTLSBytesBehindTheBodyReachNobody(t *testing.T) {
 	for range 4 {
 		wantOK(t, u, "hello")
 		// The second record may still be under way when the body ends.
-		c := u.pool.idle
+		c := u.members[0].pool.idle
 		if len(c) > 0 {
 			eventually(t, "the bytes behind the body are seen", func() bool { return !c[0].quiet() })
 		}

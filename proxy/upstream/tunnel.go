@@ -20,12 +20,12 @@ const hijackTime = 10 * time.Second
 //
 // If the origin agrees, ctx is hijacked: when the handler has returned, the 101
 // and then the bytes of both sides are carried until one side ends or both are
-// silent for IdleTimeout; onDone is called after that. Nothing that the client
+// silent for StreamTimeout; onDone is called after that. Nothing that the client
 // sent behind its request reaches the origin before the 101.
 //
 // If the origin answers otherwise, that answer is in ctx.Response as after Do, ctx
 // is not hijacked, and onDone is not called; nor is it on error.
-func (u *Upstream) Tunnel(ctx *fasthttp.RequestCtx, req *fasthttp.Request, onDone func()) error {
+func (u *Upstream) Tunnel(ctx *fasthttp.RequestCtx, req *fasthttp.Request, opts Options, onDone func()) error {
 	s := u.acquireScratch()
 	defer u.releaseScratch(s)
 	protocol := peekFold(&ctx.Request.Header, fasthttp.HeaderUpgrade)
@@ -34,19 +34,32 @@ func (u *Upstream) Tunnel(ctx *fasthttp.RequestCtx, req *fasthttp.Request, onDon
 	}
 	req.Header.Set(fasthttp.HeaderConnection, "Upgrade")
 	req.Header.SetBytesV(fasthttp.HeaderUpgrade, protocol)
-	if _, err := u.buildRequest(s, req, nil); err != nil {
+	if _, err := s.readBody(req, nil, false); err != nil {
 		return err
 	}
-	c, err := u.pool.acquire(true)
+	probe, err := u.admit()
 	if err != nil {
 		return err
 	}
-	x := exchange{up: u}
+	err = u.openTunnel(ctx, req, s, &opts, onDone)
+	u.conclude(probe, err)
+	return err
+}
+
+func (u *Upstream) openTunnel(ctx *fasthttp.RequestCtx, req *fasthttp.Request, s *scratch, opts *Options, onDone func()) error {
+	t := u.newTries(req, s, opts)
+	t.fresh = true
+	c, err := t.connect()
+	if err != nil {
+		return err
+	}
+	x := exchange{up: u, server: t.to.server}
 	_, err = c.Write(s.request)
 	if err = x.awaitSwitch(ctx, c, s, err, onDone); err != nil {
-		u.pool.release(c, false)
+		c.release(false)
 	}
-	return err
+	t.note(ctx.Response.StatusCode(), err)
+	return t.named(err)
 }
 
 // IsUpgrade reports whether the client's request asks for a protocol that Tunnel
@@ -92,7 +105,7 @@ func peekFold(h *fasthttp.RequestHeader, name string) []byte {
 func (x *exchange) awaitSwitch(ctx *fasthttp.RequestCtx, c *conn, s *scratch, sendErr error, onDone func()) error {
 	c.ReadIdle, c.InMessage = 0, true
 	for interim := 0; ; interim++ {
-		if err := x.readHead(c, s, sendErr); err != nil {
+		if err := x.readHead(c, s, &Options{}, sendErr); err != nil {
 			return err
 		}
 		reason, err := parseHead(c.head, &s.head)
@@ -109,7 +122,7 @@ func (x *exchange) awaitSwitch(ctx *fasthttp.RequestCtx, c *conn, s *scratch, se
 		case s.head.status >= 200:
 			return x.accept(c, s, &ctx.Response, reason, false)
 		}
-		if err := x.inform(c, s, reason, interim, Options{}); err != nil {
+		if err := x.inform(c, s, reason, interim, &Options{}); err != nil {
 			return err
 		}
 	}
@@ -146,7 +159,7 @@ func (x *exchange) hijack(ctx *fasthttp.RequestCtx, c *conn, s *scratch, reason 
 // end gives the origin's connection up, once.
 func (t *tunnel) end() {
 	t.once.Do(func() {
-		t.up.pool.release(t.origin, false)
+		t.origin.release(false)
 		if t.onDone != nil {
 			t.onDone()
 		}
@@ -203,7 +216,7 @@ func (t *tunnel) pump(to, source net.Conn, from reader) (err error) {
 			err = fmt.Errorf("panic: %v", r)
 		}
 	}()
-	limit := t.up.cfg.IdleTimeout
+	limit := t.up.cfg.StreamTimeout
 	for {
 		silent := time.Since(time.Unix(0, t.active.Load()))
 		if err := source.SetReadDeadline(time.Now().Add(limit - silent)); err != nil {
@@ -212,7 +225,7 @@ func (t *tunnel) pump(to, source net.Conn, from reader) (err error) {
 		n, err := from.Read(*buf)
 		if n > 0 {
 			t.touch()
-			if err := to.SetWriteDeadline(time.Now().Add(limit)); err != nil {
+			if err := to.SetWriteDeadline(time.Now().Add(t.up.cfg.IdleTimeout)); err != nil {
 				return err
 			}
 			if _, err := to.Write((*buf)[:n]); err != nil {

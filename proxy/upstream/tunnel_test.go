@@ -23,7 +23,7 @@ func tunnelThrough(t *testing.T, u *Upstream, done *atomic.Int32) net.Conn {
 	return serve(t, func(ctx *fasthttp.RequestCtx) {
 		out := &fasthttp.Request{}
 		Prepare(out, &ctx.Request, PrepareOptions{Host: "a"})
-		if err := u.Tunnel(ctx, out, func() { done.Add(1) }); err != nil {
+		if err := u.Tunnel(ctx, out, Options{}, func() { done.Add(1) }); err != nil {
 			ctx.SetStatusCode(err.(*Error).Kind.Status())
 		}
 	})
@@ -104,7 +104,7 @@ func TestTunnelEndsWhenTheOriginEnds(t *testing.T) {
 
 func TestSilentTunnelIsClosed(t *testing.T) {
 	o := newOrigin(t, func(p *peer) { p.request(); p.send(switching); p.gone() })
-	u := newUpstream(t, o.url(), func(c *Config) { c.IdleTimeout = 50 * time.Millisecond })
+	u := newUpstream(t, o.url(), func(c *Config) { c.StreamTimeout = 50 * time.Millisecond })
 	var done atomic.Int32
 	client := tunnelThrough(t, u, &done)
 	io.WriteString(client, upgradeRequest)
@@ -147,7 +147,7 @@ func TestTunnelThatIsNeverHandedOver(t *testing.T) {
 	u := newUpstream(t, o.url())
 	var done atomic.Int32
 	tun := &tunnel{up: u, onDone: func() { done.Add(1) }}
-	c, err := u.pool.acquire(true)
+	c, err := u.members[0].pool.acquire(true, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,12 @@ var errStopped = errors.New("the answer came first")
 // request body before it gives the connection up.
 const settleTime = time.Second
 
+// continueTime is how long a request waits for the origin's 100 before its body is
+// sent unasked, as RFC 9110 section 10.1.1 wants it for origins that know none.
+const continueTime = time.Second
+
+const crlf = "\r\n"
+
 // upload sends a request whose body is streamed, in a goroutine of its own, so
 // that the answer can be read meanwhile.
 type upload struct {
@@ -25,6 +31,10 @@ type upload struct {
 	body      io.Reader
 	left      int64 // -1: in chunks
 	interrupt func()
+
+	trailers func() []Trailer // of the body, once it has ended; nil for none
+	proceed  chan struct{}    // closed when the origin wants the body; nil: it is sent unasked
+	once     sync.Once        // closes proceed
 
 	tail atomic.Bool // the client's part is done, the last write is under way
 	stop atomic.Bool // send no more
@@ -37,10 +47,14 @@ type upload struct {
 	patience time.Duration
 }
 
-func (u *Upstream) startUpload(c *conn, head []byte, body io.Reader, length int64, interrupt func()) *upload {
+func (u *Upstream) startUpload(c *conn, head []byte, body io.Reader, length int64, opts *Options) *upload {
 	up := &upload{
-		up: u, conn: c, body: body, left: length, interrupt: interrupt, done: make(chan struct{}),
-		head: append([]byte(nil), head...), // the scratch goes back before the upload ends
+		up: u, conn: c, body: body, left: length, interrupt: opts.Interrupt, done: make(chan struct{}),
+		trailers: opts.Trailers,
+		head:     append([]byte(nil), head...), // the scratch goes back before the upload ends
+	}
+	if opts.Expect {
+		up.proceed = make(chan struct{})
 	}
 	go up.run()
 	return up
@@ -116,6 +130,7 @@ func (p *upload) send(buf []byte) error {
 	if _, err := p.conn.Write(p.head); err != nil {
 		return fail("send request", err)
 	}
+	p.awaitContinue()
 	space := buf[chunkFront : len(buf)-chunkBack]
 	for idle := 0; ; {
 		if p.stop.Load() {
@@ -137,8 +152,7 @@ func (p *upload) send(buf []byte) error {
 			return nil
 		case err == io.EOF && p.left < 0:
 			p.tail.Store(true)
-			_, werr := io.WriteString(p.conn, "0\r\n\r\n")
-			if werr != nil {
+			if _, werr := p.conn.Write(p.lastChunk(buf[:0])); werr != nil {
 				return fail("send request", werr)
 			}
 			return nil
@@ -150,6 +164,46 @@ func (p *upload) send(buf []byte) error {
 			}
 		}
 	}
+}
+
+// awaitContinue waits until the origin wants the body, or has said nothing for a
+// while: it may be one that never does.
+func (p *upload) awaitContinue() {
+	if p.proceed == nil {
+		return
+	}
+	timer := time.NewTimer(continueTime)
+	defer timer.Stop()
+	select {
+	case <-p.proceed:
+	case <-timer.C:
+	}
+}
+
+// goOn ends the wait for the origin's word.
+func (p *upload) goOn() {
+	if p.proceed != nil {
+		p.once.Do(func() { close(p.proceed) })
+	}
+}
+
+// halt tells the upload to send no more.
+func (p *upload) halt() {
+	p.stop.Store(true)
+	p.goOn()
+}
+
+// lastChunk appends the last chunk and the trailers that may pass.
+func (p *upload) lastChunk(dst []byte) []byte {
+	dst = append(dst, "0\r\n"...)
+	if p.trailers != nil {
+		for _, t := range p.trailers() {
+			if mayTrail([]byte(t.Name)) {
+				dst = append(append(append(append(dst, t.Name...), ": "...), t.Value...), crlf...)
+			}
+		}
+	}
+	return append(dst, crlf...)
 }
 
 // write sends n bytes that stand in buf behind chunkFront.
@@ -199,7 +253,7 @@ func (p *upload) stopEarly() bool {
 	if p.sentSoon() {
 		return false
 	}
-	p.stop.Store(true)
+	p.halt()
 	return true
 }
 
@@ -209,7 +263,7 @@ func (p *upload) settle() bool {
 	if p.sentSoon() {
 		return true
 	}
-	p.stop.Store(true)
+	p.halt()
 	p.conn.Close()
 	select {
 	case <-p.done:

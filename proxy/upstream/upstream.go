@@ -3,28 +3,60 @@ package upstream
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strings"
 	"sync"
 	"time"
 )
 
-// Upstream is one origin with its connections. It may be used by many goroutines.
+// Upstream is an origin: its servers with their connections. It may be used by many
+// goroutines.
 type Upstream struct {
 	cfg     Config
-	origin  origin
-	host    string // Host header to send; "" is the client's
+	deps    Deps
 	now     func() time.Time
-	pool    *pool
-	scratch sync.Pool // *scratch
-	buffers sync.Pool // *[]byte of copyBufferSize
+	members []*member
+	shared  *shared
+	stop    context.CancelFunc // of the checks
+	scratch sync.Pool          // *scratch
+	buffers sync.Pool          // *[]byte of copyBufferSize
 }
 
-// Stats tells how many connections there are.
-type Stats struct {
-	// Active connections belong to an exchange or a tunnel, also while dialing.
-	Active int
-	// Idle connections wait to be used again.
-	Idle int
+// Deps are what an upstream needs of the world. All but Now may be left out.
+type Deps struct {
+	// Now tells the time for the age of idle connections, for health and breaker, and
+	// for the Date of answers that have none.
+	Now func() time.Time
+	// Random draws among equals and spreads checks; [rand.Uint64] by default.
+	Random func() uint64
+	// LookUp resolves a name; the system's resolver by default.
+	LookUp func(ctx context.Context, name string) ([]netip.Addr, error)
+	// Dial connects to an address; a [net.Dialer] by default.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Log is told when a server or the upstream goes or comes back.
+	Log *slog.Logger
+}
+
+func (d *Deps) setDefaults() {
+	if d.Random == nil {
+		d.Random = rand.Uint64
+	}
+	if d.LookUp == nil {
+		d.LookUp = func(ctx context.Context, name string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+		}
+	}
+	if d.Dial == nil {
+		d.Dial = (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext
+	}
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
 }
 
 const copyBufferSize = 32 << 10
@@ -32,33 +64,36 @@ const copyBufferSize = 32 << 10
 // scratch is what one exchange needs until the head of its answer is parsed.
 type scratch struct {
 	request []byte // head, and body if that is small
+	small   []byte // that body
 	clean   []byte // head of the answer as fasthttp shall see it
 	head    head
 	bytes   bytes.Reader
 	reader  *bufio.Reader // over bytes, as fasthttp parses from a bufio.Reader
 }
 
-// New makes an upstream of valid settings; now tells the time for the age of idle
-// connections and for the Date of answers that have none.
-func New(cfg Config, now func() time.Time) (*Upstream, error) {
+// New makes an upstream of valid settings.
+func New(cfg Config, deps Deps) (*Upstream, error) {
+	deps.setDefaults()
+	return build(cfg, deps, &shared{servers: map[serverID]*server{}})
+}
+
+// With makes the upstream that takes this one's place when the settings change. The
+// servers that stay keep their connections and their health, and the breaker and the
+// counts go on. Both may be used until each is closed.
+func (u *Upstream) With(cfg Config) (*Upstream, error) { return build(cfg, u.deps, u.shared) }
+
+func build(cfg Config, deps Deps, s *shared) (*Upstream, error) {
 	cfg.setDefaults()
-	o, err := parseOrigin(cfg.URL)
-	if err != nil {
-		return nil, fmt.Errorf("upstream %q: %w", cfg.Name, err)
+	u := &Upstream{cfg: cfg, deps: deps, now: deps.Now, shared: s, stop: func() {}}
+	for i, server := range cfg.Servers {
+		m, err := u.newMember(server)
+		if err != nil {
+			u.Close()
+			return nil, fmt.Errorf("upstream %q: %w", cfg.Name, err)
+		}
+		m.index = i
+		u.members = append(u.members, m)
 	}
-	settings, err := cfg.tlsConfig(o)
-	if err != nil {
-		return nil, fmt.Errorf("upstream %q: %w", cfg.Name, err)
-	}
-	u := &Upstream{cfg: cfg, origin: o, now: now}
-	switch cfg.Host {
-	case HostUpstream:
-		u.host = o.host
-	case HostClient:
-	default:
-		u.host = cfg.Host
-	}
-	u.pool = newPool(&u.cfg, o, settings, now)
 	u.scratch.New = func() any {
 		return &scratch{reader: bufio.NewReaderSize(nil, maxHead+1<<10)}
 	}
@@ -66,18 +101,59 @@ func New(cfg Config, now func() time.Time) (*Upstream, error) {
 		b := make([]byte, copyBufferSize)
 		return &b
 	}
+	if cfg.Health.Path != "" {
+		u.startChecks()
+	}
 	return u, nil
+}
+
+// newMember takes the server over from the upstream before, or makes it.
+func (u *Upstream) newMember(c Server) (*member, error) {
+	o, err := parseOrigin(c.URL)
+	if err != nil {
+		return nil, err
+	}
+	m := &member{weight: float64(c.Weight), backup: c.Backup, checks: u.cfg.Health.Path != "", seed: hashText(strings.ToLower(c.URL))}
+	switch u.cfg.Host {
+	case HostUpstream:
+		m.host = o.host
+	case HostClient:
+	default:
+		m.host = u.cfg.Host
+	}
+	id := u.cfg.serverID(c.URL)
+	u.shared.mu.Lock()
+	defer u.shared.mu.Unlock()
+	m.server = u.shared.servers[id]
+	if m.server == nil {
+		p, err := newPool(&u.cfg, id, o, &u.deps)
+		if err != nil {
+			return nil, err
+		}
+		m.server = &server{id: id, origin: o, pool: p}
+		u.shared.servers[id] = m.server
+	}
+	m.users++
+	return m, nil
 }
 
 // Name returns the name that the configuration gave.
 func (u *Upstream) Name() string { return u.cfg.Name }
 
-// Stats returns the present numbers of connections.
-func (u *Upstream) Stats() Stats { return u.pool.stats() }
-
-// Close closes the idle connections now and each other one after its exchange;
-// nothing new is dialed.
-func (u *Upstream) Close() { u.pool.close() }
+// Close ends the checks, closes the idle connections now and each other one after
+// its exchange; nothing new is dialed. Servers that another upstream has taken over
+// stay.
+func (u *Upstream) Close() {
+	u.shared.mu.Lock()
+	defer u.shared.mu.Unlock()
+	u.stop()
+	for _, m := range u.members {
+		if m.users--; m.users == 0 {
+			delete(u.shared.servers, m.id)
+			m.pool.close()
+		}
+	}
+}
 
 func (u *Upstream) acquireScratch() *scratch { return u.scratch.Get().(*scratch) }
 

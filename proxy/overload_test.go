@@ -1,0 +1,213 @@
+package proxy
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// Beyond the cap a request is told at once to come again, while those within it
+// wait for a slow origin as ever.
+func TestInFlightCap(t *testing.T) {
+	hold, arrived := make(chan struct{}), make(chan struct{}, 8)
+	o := origin(t, func(w http.ResponseWriter, _ *http.Request) {
+		arrived <- struct{}{}
+		<-hold
+		_, _ = io.WriteString(w, "late but there")
+	})
+	n := start(t, o, setup{config: Config{MaxInFlight: 2}})
+	answers := make(chan reply, 2)
+	for range 2 {
+		go func() { answers <- n.get("/") }()
+		<-arrived
+	}
+	for _, method := range []string{"GET", "POST"} {
+		r := n.do(method, "/", strings.NewReader("body"))
+		if r.StatusCode != 503 || r.Header.Get("Retry-After") == "" || r.Header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s beyond the cap: %s, %v", method, r.Status, r.Header)
+		}
+	}
+	close(hold)
+	for range 2 {
+		if r := <-answers; r.StatusCode != 200 || r.body != "late but there" {
+			t.Errorf("within the cap: %s %q", r.Status, r.body)
+		}
+	}
+	eventually(t, "room again", func() bool { return n.get("/").StatusCode == 200 })
+	if shed := n.server.Stats().Shed.Load(); shed < 2 {
+		t.Errorf("%d refusals counted", shed)
+	}
+}
+
+// A request that is refused leaves a connection on which the next one is answered,
+// unless its own body is still on the way.
+func TestRefusalKeepsTheConnection(t *testing.T) {
+	n := start(t, pages(t, "text/plain", "ok"), setup{})
+	n.server.overload.full.Store(true)
+	c, err := net.Dial("tcp", n.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	br := bufio.NewReader(c)
+	ask := func(request string) (*http.Response, string) {
+		t.Helper()
+		_, _ = io.WriteString(c, request)
+		resp, err := http.ReadResponse(br, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		return resp, string(body)
+	}
+	if resp, _ := ask("GET / HTTP/1.1\r\nHost: x\r\n\r\n"); resp.StatusCode != 503 || resp.Close {
+		t.Errorf("refused: %s, close %v", resp.Status, resp.Close)
+	}
+	n.server.overload.full.Store(false)
+	if resp, body := ask("GET / HTTP/1.1\r\nHost: x\r\n\r\n"); resp.StatusCode != 200 || body != "ok" {
+		t.Errorf("after it: %s %q", resp.Status, body)
+	}
+	n.server.overload.full.Store(true)
+	if resp, _ := ask("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + strings.Repeat("x", 32<<10)); resp.StatusCode != 503 || !resp.Close {
+		t.Errorf("refused with a body: %s, close %v", resp.Status, resp.Close)
+	}
+}
+
+// Refusals are spread evenly, at any share.
+func TestShareOfRefusals(t *testing.T) {
+	for _, percent := range []int{1, 10, 50, 85, 98} {
+		o := newOverload(&Config{MaxInFlight: 1, MaxQueueDelay: time.Second}, new(atomic.Int64))
+		o.share.Store(uint32(wholeShare * percent / 100))
+		refused := 0
+		for range 10_000 {
+			if !o.admits() {
+				refused++
+			}
+		}
+		if off := refused - 100*percent; off < -10 || off > 10 {
+			t.Errorf("share of %d %%: %d of 10000 refused", percent, refused)
+		}
+	}
+}
+
+// The share grows while the queue stands, faster the longer it is, and ends when it
+// does; some requests always get through.
+func TestShareFollowsTheQueue(t *testing.T) {
+	share, steps := uint32(0), 0
+	for ; share < wholeShare*4/5; steps++ {
+		share = moreShare(share, 5)
+	}
+	if steps > 12 {
+		t.Errorf("%d steps to refuse four of five at five times the load", steps)
+	}
+	for range 1000 {
+		share = moreShare(share, 100)
+	}
+	if share > mostShed {
+		t.Errorf("share %d", share)
+	}
+	if a, b := moreShare(0, 1.1), moreShare(0, 3); a == 0 || a >= b {
+		t.Errorf("a little too long: %d, much too long: %d", a, b)
+	}
+	for steps = 0; share > 0; steps++ {
+		share = lessShare(share)
+	}
+	if steps > 1000 {
+		t.Errorf("%d steps until nothing is refused", steps)
+	}
+}
+
+// A burst is waited out; a queue that stays is not.
+func TestQueueStands(t *testing.T) {
+	var q queue
+	now := time.Now()
+	at := func(after time.Duration, long bool) bool { return q.stands(now.Add(after), long) }
+	if at(0, true) || at(patience/2, true) || at(patience/2+1, false) || at(patience, true) || at(patience*3/2, true) {
+		t.Error("a burst counts")
+	}
+	if !at(patience*2, true) || at(patience*2+1, false) {
+		t.Error("a standing queue does not count, or counts after its end")
+	}
+}
+
+// The canary comes back, and memory is looked at when it does.
+func TestCanary(t *testing.T) {
+	const limit = 1 << 40
+	n := start(t, pages(t, "text/plain", "ok"), setup{config: Config{MaxMemory: limit}})
+	o := n.server.overload
+	o.full.Store(true)
+	o.watchMemory(limit - 1)
+	if !o.full.Load() {
+		t.Error("a byte below the limit is well below it")
+	}
+	// The test needs less than the limit, so the next canary lifts it; requests
+	// that are refused send it too.
+	eventually(t, "room again", func() bool { return n.get("/").StatusCode == 200 })
+	o.watchMemory(limit)
+	if !o.full.Load() {
+		t.Error("the limit is reached, and all is well")
+	}
+}
+
+// At the limit of connections one that only waits makes room; one whose request is
+// being answered never does.
+func TestConnectionsMakeRoom(t *testing.T) {
+	hold, arrived := make(chan struct{}), make(chan struct{}, 8)
+	o := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			arrived <- struct{}{}
+			<-hold
+		}
+		_, _ = io.WriteString(w, "ok")
+	})
+	n := start(t, o, setup{config: Config{MaxConnections: 2}})
+	dial := func(request string) net.Conn {
+		c, err := net.Dial("tcp", n.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		_, _ = io.WriteString(c, request)
+		return c
+	}
+	const get = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+	const slow = "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
+	busy := dial(slow)
+	<-arrived
+	idle := dial(get)
+	readAnswer(t, idle)
+	eventually(t, "it waits for its next request", func() bool {
+		l := n.server.listeners[0]
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for c := range l.conns {
+			if c.phase.Load() == phaseIdle {
+				return true
+			}
+		}
+		return false
+	})
+	second := dial(slow) // takes the place of the idle one
+	<-arrived
+	if b, err := io.ReadAll(idle); len(b) > 0 || err != nil && isTimeoutError(err) {
+		t.Errorf("the idle connection: %q, %v", b, err)
+	}
+	if answer, _ := io.ReadAll(dial(get)); !strings.HasPrefix(string(answer), "HTTP/1.1 503") {
+		t.Errorf("beyond the limit: %q", answer)
+	}
+	close(hold)
+	for _, c := range []net.Conn{busy, second} {
+		if answer := readAnswer(t, c); answer != "ok" {
+			t.Errorf("a busy connection: %q", answer)
+		}
+	}
+	if evicted := n.server.Stats().Evicted.Load(); evicted != 1 {
+		t.Errorf("%d made room", evicted)
+	}
+}

@@ -1,0 +1,126 @@
+package upstream
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/valyala/fasthttp"
+)
+
+// mostMoves is how many other servers a request goes to when it finds no
+// connection.
+const mostMoves = 2
+
+// tries is one request on its way to a server that answers it.
+type tries struct {
+	up      *Upstream
+	req     *fasthttp.Request
+	scratch *scratch
+	opts    *Options
+	visitor uint64 // hash
+
+	as     string  // the host that the headers name the site by; "" is the client's
+	to     *member // nil: the next one is still to be chosen
+	tried  set     // servers that it did not work with
+	moves  int
+	fresh  bool // not over a connection that was used before
+	resent bool
+}
+
+func (u *Upstream) newTries(req *fasthttp.Request, s *scratch, opts *Options) tries {
+	return tries{up: u, req: req, scratch: s, opts: opts, visitor: u.visitorHash(opts.Visitor, opts.Client)}
+}
+
+// connect chooses a server and takes a connection to it. Where none can be made,
+// nothing was sent, so another server may be asked.
+func (t *tries) connect() (*conn, error) {
+	for {
+		if t.to == nil {
+			t.choose()
+		}
+		p := t.to.pool
+		t.to.requests.Add(1)
+		c, err := p.acquire(t.fresh, p.clientName(t.req.Header.Host()))
+		if err == nil {
+			return c, nil
+		}
+		kind := kindOf(err)
+		t.up.failed(t.to, kind)
+		if kind == Busy || errors.Is(err, errClosed) || t.moves == mostMoves || !t.leave() {
+			return nil, err
+		}
+		t.moves++
+	}
+}
+
+// choose picks a server and writes the request's head for it.
+func (t *tries) choose() {
+	s := t.scratch
+	t.to = t.up.members[t.up.pick(t.tried, t.visitor)]
+	if t.to.host != "" && t.to.host != t.as {
+		t.introduce()
+	}
+	s.request = append(t.req.Header.AppendBytes(s.request[:0]), s.small...)
+}
+
+// leave gives the present server up. It reports false if there is no other or the
+// budget allows no retry.
+func (t *tries) leave() bool {
+	tried := t.tried | 1<<t.to.index
+	if tried.len() == len(t.up.members) || !t.up.mayRetry() {
+		return false
+	}
+	t.tried, t.to = tried, nil
+	return true
+}
+
+// again prepares for sending a request once more that c closed on without a byte of
+// an answer. If c was used before, that tells nothing against its server: it may
+// just have closed what was idle.
+func (t *tries) again(c *conn) bool {
+	if t.resent {
+		return false
+	}
+	if c.reused {
+		if !t.up.mayRetry() {
+			return false
+		}
+	} else {
+		to := t.to
+		if !t.leave() {
+			return false
+		}
+		t.up.failed(to, Closed)
+	}
+	t.resent, t.fresh = true, true
+	return true
+}
+
+// note tells the server's health what became of the request.
+func (t *tries) note(status int, err error) {
+	switch {
+	case err != nil:
+		t.up.failed(t.to, kindOf(err))
+	case slices.Contains(t.up.cfg.Ejection.Statuses, status):
+		t.up.blamed(t.to)
+	default:
+		t.to.succeeded(t.up)
+	}
+}
+
+// named adds the server to an error.
+func (t *tries) named(err error) error {
+	var e *Error
+	if errors.As(err, &e) && e.Kind != Client {
+		e.Server = t.to.origin.address
+	}
+	return err
+}
+
+func kindOf(err error) Kind {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Kind
+	}
+	return Closed
+}
