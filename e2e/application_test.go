@@ -140,6 +140,44 @@ func TestLongPolling(t *testing.T) {
 	})
 }
 
+// Whoever hangs up while the application says nothing is noticed there soon, so
+// that nobody who is gone holds its connections.
+func TestClientGone(t *testing.T) {
+	const clients = 50
+	overEach(t, func(t *testing.T, p protocol) {
+		app := startApplication(t)
+		f := p.open(t, app.config())
+		transport := f.transport(t)
+		ctx, hangUp := context.WithCancel(t.Context())
+		defer hangUp()
+		var group sync.WaitGroup
+		for i := range clients {
+			group.Go(func() {
+				resp, err := f.open(ctx, transport, http.MethodGet, fmt.Sprintf("/poll?channel=%d", i), nil)
+				if err == nil {
+					t.Errorf("poll %d: status %d", i, resp.StatusCode)
+				}
+			})
+			group.Go(func() {
+				resp, err := f.open(ctx, transport, http.MethodGet, fmt.Sprintf("/events?channel=%d", i), nil)
+				if err == nil {
+					_, err = io.Copy(io.Discard, resp.Body)
+				}
+				if err == nil {
+					t.Errorf("event stream %d came to its end", i)
+				}
+			})
+		}
+		app.await(2 * clients)
+		hangUp()
+		group.Wait()
+		app.await(0)
+		if gone := app.state().Gone; gone != 2*clients {
+			t.Errorf("%d clients went away, want %d", gone, 2*clients)
+		}
+	})
+}
+
 // The application says no in the middle of an upload, and the client hears it.
 func TestUploadRefusedHalfway(t *testing.T) {
 	overEach(t, func(t *testing.T, p protocol) {
