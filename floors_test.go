@@ -29,6 +29,7 @@ var rooms = []room{
 	{path: "plugins", floor: 1, ours: []string{"decision"}},
 	{path: "event", floor: 1, ours: []string{"decision"}},
 	{path: "event/pack", floor: 1},
+	{path: "bypass", floor: 1},
 	{path: "segmenter", floor: 2, ours: []string{"decision"}, theirs: []string{"github.com/dgraph-io/ristretto", "github.com/expr-lang/expr"}},
 	{path: "experiment", floor: 2, ours: []string{"decision"}},
 	{path: "experiment/stats", floor: 2, ours: []string{"decision"}, theirs: []string{"gonum.org/v1/gonum"}},
@@ -45,11 +46,12 @@ var rooms = []room{
 	{path: "plugins/sdk", floor: 3, ours: []string{"plugins", "plugins/internal/wire", "decision"}, theirs: []string{"github.com/hashicorp/go-plugin", "github.com/hashicorp/go-hclog", "google.golang.org/grpc"}},
 	{path: "plugins/host", floor: 3, ours: []string{"plugins", "plugins/internal/wire", "decision"}, theirs: []string{"github.com/hashicorp/go-plugin", "github.com/hashicorp/go-hclog", "google.golang.org/grpc"}},
 	{path: "plugins/plugintest", floor: 3, ours: []string{"plugins/...", "decision", "rewrite"}, theirs: []string{"github.com/hashicorp/go-plugin", "github.com/hashicorp/go-hclog", "google.golang.org/grpc"}},
-	{path: "dashboard", floor: 3, ours: []string{"decision", "kpi", "experiment/...", "profile", "segmenter"}},
+	{path: "dashboard", floor: 3, ours: []string{"decision", "bypass", "kpi", "experiment/...", "profile", "segmenter"}},
+	{path: "tracing", floor: 3, ours: []string{"proxy"}, theirs: []string{"go.opentelemetry.io/otel", "go.opentelemetry.io/proto/otlp"}},
 	{path: "config", floor: 4, ours: []string{"decision", "visitor", "event", "segmenter", "experiment", "profile", "kpi", "plugins/plan", "plugins/host", "proxy/...", "rewrite", "dashboard", "ledger"}, theirs: []string{"github.com/spf13/viper", "github.com/fsnotify/fsnotify", "go.yaml.in/yaml", "github.com/go-viper/mapstructure"}},
 	{path: "internal/corpus", floor: 0}, // for tests alone
 	{path: "cmd/sedge/internal/...", floor: 4, ours: []string{}},
-	{path: "cmd/sedge", floor: 5, ours: []string{"/..."}, theirs: []string{"github.com/spf13/cobra", "github.com/prometheus/client_golang"}},
+	{path: "cmd/sedge", floor: 5, ours: []string{"/..."}, theirs: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/prometheus/client_golang"}},
 	{path: "bench/...", floor: 5, ours: []string{}}, // measures the built binary
 	{path: "examples/...", floor: 5, ours: []string{"plugins", "plugins/sdk"}},
 }

@@ -42,6 +42,7 @@ type Report struct {
 	Site        GroupReport        `json:"site"`
 	Segments    []SegmentReport    `json:"segments"`
 	Experiments []ExperimentReport `json:"experiments"`
+	Switches    []Off              `json:"switches,omitempty"` // what is off at the moment
 }
 
 // GroupReport is what a group of visitors did.

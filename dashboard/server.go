@@ -40,6 +40,16 @@ type Node struct {
 	Status  func() any // what GET /api/v1/status shows; encodes as JSON
 	Metrics http.Handler
 	Version string
+
+	Switches   Switches
+	LastReload func() *Reload // nil before there was one
+}
+
+// Reload is how the last reload went.
+type Reload struct {
+	At    time.Time `json:"at"`
+	OK    bool      `json:"ok"`
+	Error string    `json:"error,omitempty"`
 }
 
 // Server is the admin listener and, where asked for, the status listener.
@@ -124,6 +134,11 @@ func (s *Server) adminRoutes() http.Handler {
 	api := http.NewServeMux()
 	api.HandleFunc("GET /api/v1/report", s.report)
 	api.HandleFunc("GET /api/v1/status", s.status)
+	api.HandleFunc("GET /api/v1/switches", s.listSwitches)
+	for _, path := range []string{"/api/v1/switches/{kind}", "/api/v1/switches/{kind}/{name...}"} {
+		api.HandleFunc("PUT "+path, s.setSwitch)
+		api.HandleFunc("DELETE "+path, s.liftSwitch)
+	}
 	api.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		writeError(w, http.StatusNotFound, "no such call; see GET / for what there is")
 	})
@@ -196,7 +211,9 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintln(w, "ok")
 }
 
-// readyz answers 200 when every check holds and the node is not draining.
+// readyz answers 200 when every check holds and the node is not draining. It may be
+// open to anybody, so it says neither why something is off nor what a refused
+// configuration holds.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	type result struct {
 		Check string `json:"check"`
@@ -227,7 +244,11 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, http.StatusText(code))
 		return
 	}
-	writeJSON(w, code, map[string]any{"ready": ready, "checks": results})
+	answer := map[string]any{"ready": ready, "checks": results, "switches": s.openOffs()}
+	if last := s.node.LastReload(); last != nil {
+		answer["last_reload"] = Reload{At: last.At, OK: last.OK}
+	}
+	writeJSON(w, code, answer)
 }
 
 func (s *Server) report(w http.ResponseWriter, r *http.Request) {
@@ -252,9 +273,13 @@ GET /readyz[?verbose]   it can serve visitors
 GET /metrics            Prometheus metrics
 GET /api/v1/report      visitors, conversion and revenue per segment and arm
 GET /api/v1/status      configuration, plugins, queues
+GET /api/v1/switches    what is off: kill switches, and what the configuration disables
+PUT /api/v1/switches/KIND[/NAME]      turn off everything, a route, a plugin or an
+                        experience; with {"reason": "…"} if you like
+DELETE /api/v1/switches/KIND[/NAME]   lift that switch
 
 The API asks for "Authorization: Bearer TOKEN"; the token lies in %s
-in the data directory. "sedge report" finds it by itself.
+in the data directory. "sedge report" and "sedge bypass" find it by themselves.
 `, s.node.Version, TokenFile)
 }
 

@@ -23,6 +23,9 @@ func testServer(checks ...Check) *Server {
 		Status:  func() any { return map[string]int{"generation": 1} },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "sedge_up 1\n") }),
 		Version: "test",
+
+		Switches:   &fakeSwitches{},
+		LastReload: func() *Reload { return &Reload{OK: false, Error: "secret"} },
 	}, slog.New(slog.DiscardHandler))
 }
 
@@ -78,6 +81,9 @@ func TestReadyTellsEachCheck(t *testing.T) {
 	}
 	if w := get("/readyz?verbose"); w.Code != 503 || !strings.Contains(w.Body.String(), "disk is full") {
 		t.Errorf("a broken check: got %d %s", w.Code, w.Body)
+	}
+	if w := get("/readyz?verbose"); !strings.Contains(w.Body.String(), `"last_reload"`) || strings.Contains(w.Body.String(), "secret") {
+		t.Errorf("the last reload: got %s", w.Body)
 	}
 	broken = nil
 	if w := get("/readyz?verbose"); w.Code != 200 || !strings.Contains(w.Body.String(), "all away") {

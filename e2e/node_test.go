@@ -134,14 +134,17 @@ func (n *node) launch() {
 }
 
 // spawn starts the process and waits for nothing.
-func (n *node) spawn() {
+func (n *node) spawn() { n.spawnInto(n.output) }
+
+// spawnInto is spawn with another place for what the process writes.
+func (n *node) spawnInto(out io.Writer) {
 	n.t.Helper()
 	n.cmd = exec.Command(n.binary, n.args...)
 	if n.socket != nil { // passed on as systemd does
 		n.cmd = exec.Command("/bin/sh", append([]string{"-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" "$@"`, n.binary}, n.args...)...)
 		n.cmd.ExtraFiles = []*os.File{n.socket}
 	}
-	n.cmd.Stdout, n.cmd.Stderr = n.output, n.output
+	n.cmd.Stdout, n.cmd.Stderr = out, out
 	n.cmd.Env = append(os.Environ(), "NO_COLOR=1")
 	n.cmd.WaitDelay = 5 * time.Second // an orphan may hold the pipe
 	if err := n.cmd.Start(); err != nil {
@@ -218,10 +221,10 @@ func (n *node) token() string {
 	return strings.TrimSpace(string(body))
 }
 
-// report asks the admin API for the report.
-func (n *node) report() report {
+// ask calls the admin API, which must answer with 200, and reads its JSON.
+func (n *node) ask(path string, answer any) {
 	n.t.Helper()
-	req, err := http.NewRequest(http.MethodGet, n.admin+"/api/v1/report", nil)
+	req, err := http.NewRequest(http.MethodGet, n.admin+path, nil)
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -231,14 +234,15 @@ func (n *node) report() report {
 		n.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		n.t.Fatalf("report: %s %s %v", resp.Status, body, err)
+	if err := json.NewDecoder(resp.Body).Decode(answer); err != nil || resp.StatusCode != http.StatusOK {
+		n.t.Fatalf("GET %s: %s, %v", path, resp.Status, err)
 	}
-	var r report
-	if err := json.Unmarshal(body, &r); err != nil {
-		n.t.Fatalf("report: %v in %s", err, body)
-	}
+}
+
+// report asks the admin API for the report.
+func (n *node) report() (r report) {
+	n.t.Helper()
+	n.ask("/api/v1/report", &r)
 	return r
 }
 

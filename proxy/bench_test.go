@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"bufio"
+	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -23,16 +25,20 @@ func BenchmarkRequest(b *testing.B) {
 		name    string
 		control string
 		engines *engines
+		routes  []Route
+		logged  bool
 	}{
-		{"pass-through", "no-store", &engines{}},
-		{"cached variant", "s-maxage=600", always(plan)},
-		{"uncached rewrite", "no-store", always(plan)},
+		{"plain", "no-store", always(plan), []Route{{Upstream: "origin", Personalize: new(bool)}}, false},
+		{"pass-through", "no-store", &engines{}, nil, false},
+		{"cached variant", "s-maxage=600", always(plan), nil, false},
+		{"cached variant, access log", "s-maxage=600", always(plan), nil, true},
+		{"uncached rewrite", "no-store", always(plan), nil, false},
 	}
 	for _, c := range cases {
 		b.Run(c.name, func(b *testing.B) {
 			o := rawOrigin(b, func(r *bufio.Reader, conn net.Conn) { serveFixed(r, conn, page, c.control) })
-			off := false
-			n := start(b, o, setup{engines: discarding(c.engines), config: Config{AccessLog: &off}})
+			n := start(b, o, setup{engines: discarding(c.engines), routes: c.routes, config: Config{AccessLog: &c.logged}})
+			n.server.access = slog.New(slog.NewJSONHandler(io.Discard, nil))
 			_, cookie := n.visitor()
 			conn, err := net.Dial("tcp", n.addr)
 			if err != nil {
@@ -53,6 +59,22 @@ func BenchmarkRequest(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkAccessLine measures one line of the access log.
+func BenchmarkAccessLine(b *testing.B) {
+	s := &Server{accessLog: true, access: slog.New(slog.NewJSONHandler(io.Discard, nil)), now: stopped()}
+	s.receipts.New = func() any { return new(receipt) }
+	b.ReportAllocs()
+	for b.Loop() {
+		r := s.receipts.Get().(*receipt)
+		*r = receipt{
+			server: s, began: s.now(), upstreamTook: 1, id: "0123456789abcdef0123456789abcdef", method: "GET", protocol: "1.1", host: "shop.example",
+			path: "/shop/shoes/1", route: "everything", upstream: "site", status: 200, sent: 55000, cache: "hit; ttl=60", segment: "loyal", experiments: "hero=a",
+			personalized: true, attrs: r.attrs[:0],
+		}
+		r.end()
 	}
 }
 

@@ -45,6 +45,7 @@ func (t *flowTarget) ended(broken bool) {
 	if broken {
 		t.server.stats.Broken.Add(1)
 		t.down.expect(nil)
+		t.down.spoil()
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -24,6 +25,8 @@ const (
 	DefaultPersonalizeBudget = 50 * time.Millisecond
 	DefaultPageMemory        = 1 << 20
 	DefaultReservedPrefix    = "/_sedge"
+	DefaultSampleRatio       = 0.01
+	DefaultServiceName       = "sedge"
 )
 
 // leastMemory is what a node needs to do anything.
@@ -86,19 +89,69 @@ type Config struct {
 	// origin's own page.
 	PersonalizeBudget time.Duration `mapstructure:"personalize_budget"`
 
+	// Bypass makes every route plain proxying, as if each had personalize: false.
+	// A reload takes it over. In an emergency, "sedge bypass on" is quicker.
+	Bypass bool `mapstructure:"bypass"`
+
 	// PageMemory bounds what the rewriter holds back of one page; 1MiB by default.
 	PageMemory decision.Size `mapstructure:"page_memory"`
 
 	// TrustedProxies are addresses or networks in front of Sedge whose
-	// X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host are believed.
+	// X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host are believed. The
+	// client is the last address in X-Forwarded-For that is not among them. What
+	// others send in these headers, and in Forwarded, reaches nobody; a trusted
+	// proxy's Forwarded is passed on with our own part added, and not read.
 	TrustedProxies []string `mapstructure:"trusted_proxies"`
 
 	// ReservedPrefix is where Sedge's own paths on the site begin; "/_sedge" by
 	// default. They never reach the origin.
 	ReservedPrefix string `mapstructure:"reserved_prefix"`
 
-	// AccessLog writes one line per request; on by default.
+	// AccessLog writes one line per request when its answer has ended; on by default.
+	// It holds no query, cookie, visitor or address of a client.
 	AccessLog *bool `mapstructure:"access_log"`
+
+	// Tracing sends OpenTelemetry spans of sampled requests to a collector.
+	Tracing Tracing `mapstructure:"tracing"`
+}
+
+// Tracing is the tracing block of the server's.
+type Tracing struct {
+	// Endpoint is the URL of a collector that takes OTLP over HTTP, as in
+	// "http://localhost:4318"; without a path, /v1/traces is meant. Empty (default)
+	// traces nothing. Keys go into the environment, as OTEL_EXPORTER_OTLP_HEADERS.
+	Endpoint string `mapstructure:"endpoint"`
+
+	// SampleRatio is the share of requests traced of those that come without a
+	// traceparent; 1% by default. The others are traced if it says so.
+	SampleRatio *decision.Share `mapstructure:"sample_ratio"`
+
+	// ServiceName is what the spans call this service; "sedge" by default.
+	ServiceName string `mapstructure:"service_name"`
+}
+
+func (t Tracing) withDefaults() Tracing {
+	setDefault(&t.ServiceName, DefaultServiceName)
+	if t.SampleRatio == nil {
+		ratio := decision.Share(DefaultSampleRatio)
+		t.SampleRatio = &ratio
+	}
+	return t
+}
+
+// Validate reports everything that is wrong.
+func (t *Tracing) Validate() decision.Faults {
+	var faults decision.Faults
+	if u, err := url.Parse(t.Endpoint); t.Endpoint != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "") {
+		faults.Add("endpoint", "expected the URL of a collector, as in http://localhost:4318, without user or query")
+	}
+	if r := t.SampleRatio; r != nil && !(*r >= 0 && *r <= 1) {
+		faults.Add("sample_ratio", "found %v, expected 0 to 1, as in 1%% or 0.01", float64(*r))
+	}
+	if !printable(strings.ReplaceAll(t.ServiceName, " ", "")) || len(t.ServiceName) > 255 {
+		faults.Add("service_name", "expected at most 255 printable characters")
+	}
+	return faults
 }
 
 // WithDefaults returns the configuration with every zero value replaced.
@@ -114,6 +167,7 @@ func (c Config) WithDefaults() Config {
 	setDefault(&c.PersonalizeBudget, DefaultPersonalizeBudget)
 	setDefault(&c.PageMemory, DefaultPageMemory)
 	setDefault(&c.ReservedPrefix, DefaultReservedPrefix)
+	c.Tracing = c.Tracing.withDefaults()
 	if c.AccessLog == nil {
 		on := true
 		c.AccessLog = &on
@@ -171,6 +225,7 @@ func (c *Config) Validate() decision.Faults {
 	if c.MaxConnectionsPerIP < 0 {
 		faults.Add("max_connections_per_ip", "%d: expected a number, or 0 for no limit", c.MaxConnectionsPerIP)
 	}
+	faults.Under("tracing", c.Tracing.Validate())
 	for i, text := range c.TrustedProxies {
 		if _, err := parsePrefix(text); err != nil {
 			faults.Add(fmt.Sprintf("trusted_proxies[%d]", i), "%q: expected an address or a network such as 10.0.0.0/8", text)

@@ -63,6 +63,7 @@ type conn struct {
 	vector     [4][]byte
 	buffers    net.Buffers
 	delivery   *delivery
+	receipt    *receipt // of the answer under way
 }
 
 var (
@@ -73,7 +74,9 @@ var (
 )
 
 func newConn(nc net.Conn, l *listener) *conn {
-	return &conn{Conn: nc, listener: l, fresh: true}
+	c := &conn{Conn: nc, listener: l, fresh: true}
+	c.watchSocket()
+	return c
 }
 
 // Read reads heads for fasthttp with the deadline that belongs to the phase, and
@@ -89,12 +92,13 @@ func (c *conn) Read(p []byte) (int, error) {
 	case phaseBody, phaseDrain:
 		return 0, errUnread
 	}
-	n, err := c.readHead(p, phase)
-	if n > 0 && phase == phaseIdle {
-		c.fresh = false
-		c.headEnds = time.Now().Add(c.listener.server.cfg.HeaderTimeout)
-		c.phase.Store(phaseHead)
+	if phase == phaseIdle {
+		if err := c.gather(); err != nil {
+			return 0, err
+		}
+		phase = phaseHead
 	}
+	n, err := c.readHead(p, phase)
 	if err == io.EOF && phase != phaseIdle {
 		err = io.ErrUnexpectedEOF
 	}
@@ -170,8 +174,10 @@ func (c *conn) idle() {
 	c.mu.Lock()
 	_ = c.flush() // an error shows at the next read
 	c.settle()
+	r := c.takeReceipt()
 	c.answered = false
 	c.mu.Unlock()
+	r.settle()
 	if c.in.body.drain() { // else the next read says so
 		c.phase.Store(phaseIdle)
 	}
@@ -382,6 +388,9 @@ func (c *conn) account(first []byte, written int64, err error) error {
 	if err != nil {
 		c.failed = true
 	}
+	if c.receipt != nil {
+		c.receipt.sent += written
+	}
 	if d := c.delivery; d != nil && written > 0 && d.passed(first, written) {
 		c.delivery = nil
 	}
@@ -403,6 +412,34 @@ func (c *conn) settle() {
 	c.delivery = nil
 }
 
+// owe makes the connection end r with the answer that is sent now.
+func (c *conn) owe(r *receipt) {
+	c.mu.Lock()
+	before := c.takeReceipt() // of a request in the same pipe
+	c.receipt = r
+	c.mu.Unlock()
+	before.settle()
+}
+
+// takeReceipt returns what is owed, nil for nothing. The caller holds mu.
+func (c *conn) takeReceipt() *receipt {
+	r := c.receipt
+	c.receipt = nil
+	if r != nil && r.aborted == "" && c.failed {
+		r.aborted = abortedClient
+	}
+	return r
+}
+
+// spoil notes that the origin broke off the answer under way.
+func (c *conn) spoil() {
+	c.mu.Lock()
+	if c.receipt != nil && !c.failed {
+		c.receipt.aborted = abortedUpstream
+	}
+	c.mu.Unlock()
+}
+
 // Close sends what is kept and closes. If the client has not been read to the end
 // of its request, what it still sends is read for a moment.
 func (c *conn) Close() error {
@@ -416,7 +453,9 @@ func (c *conn) Close() error {
 		c.settle()
 	}
 	reset, failed := c.reset, c.failed
+	r := c.takeReceipt()
 	c.mu.Unlock()
+	r.settle()
 	if tcp, _ := c.Conn.(*net.TCPConn); tcp != nil {
 		switch {
 		case reset:

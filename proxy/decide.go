@@ -15,7 +15,9 @@ var originsOwn = decision.Plan{Concerned: true}
 // goes wrong ends in the origin's own page.
 func (x *exchange) decide() {
 	x.server.stats.Concerned.Add(1)
+	began := x.server.now()
 	x.deliberate()
+	x.traceDecision(began)
 }
 
 func (x *exchange) deliberate() {

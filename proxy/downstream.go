@@ -46,6 +46,12 @@ type downstream interface {
 	// expect makes d learn what is sent of the answer from now on, nil nobody.
 	expect(d *delivery)
 
+	// owe makes the downstream end r with the answer that is sent from now on.
+	owe(r *receipt)
+
+	// spoil tells that the origin broke off the answer.
+	spoil()
+
 	// join tells that the answer's body is there, so that it leaves with its head.
 	join()
 

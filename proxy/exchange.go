@@ -2,9 +2,7 @@ package proxy
 
 import (
 	"bytes"
-	"context"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"runtime/debug"
 	"strings"
@@ -36,6 +34,9 @@ type exchange struct {
 	rawPath   []byte // as it came
 	trusted   bool   // the peer may speak for others
 	tunnelled bool
+	parent    traceParent // zero: none
+	badParent bool        // what the client said of it is malformed
+	trace     *Trace      // nil: not sampled
 
 	// route
 	page  decision.Page
@@ -69,6 +70,8 @@ type exchange struct {
 	status      int
 	cacheStatus string
 
+	upstreamTook time.Duration // until the heads of the origin's answers were there
+
 	// Bound once: x.header and x.inform.
 	headerFunc func(name string) []byte
 	informFunc func(status int, header *fasthttp.ResponseHeader)
@@ -93,7 +96,15 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	defer x.end()
-	if !x.accept() || !x.pickRoute() || x.serveTunnel() {
+	if !x.accept() {
+		return
+	}
+	x.beginTrace()
+	if !x.pickRoute() || x.serveTunnel() {
+		return
+	}
+	if !x.route.personalize {
+		x.passPlain()
 		return
 	}
 	x.identify()
@@ -133,8 +144,8 @@ func (s *Server) begin(ctx *fasthttp.RequestCtx) *exchange {
 	return x
 }
 
-// end is the outermost frame of every request: it catches panics, writes the
-// access log and gives everything back.
+// end is the outermost frame of every request: it catches panics, hands over what
+// is to be told of the answer and gives everything back.
 func (x *exchange) end() {
 	if r := recover(); r != nil {
 		x.server.stats.Panics.Add(1)
@@ -150,10 +161,19 @@ func (x *exchange) end() {
 	}
 	x.server.stats.answered(x.status)
 	x.server.stats.InFlight.Add(-1)
-	x.logAccess()
+	x.times().Requests[statusClass(x.status)].observe(x.server.now().Sub(x.began))
+	x.report()
 	x.site.unpin()
 	x.reset()
 	x.server.exchanges.Put(x)
+}
+
+// times are those of the request's route.
+func (x *exchange) times() *RouteStats {
+	if x.route == nil {
+		return x.server.unrouted
+	}
+	return x.route.stats
 }
 
 func (x *exchange) reset() {
@@ -167,38 +187,6 @@ func (x *exchange) reset() {
 		server: x.server, headerFunc: x.headerFunc, informFunc: x.informFunc, out: x.out, scratch: x.scratch[:0], key: x.key[:0],
 		fields: x.fields[:0], attributes: x.attributes[:0], assignments: x.assignments[:0],
 	}
-}
-
-func (x *exchange) logAccess() {
-	s := x.server
-	if !s.accessLog || !s.log.Enabled(context.Background(), slog.LevelInfo) {
-		return
-	}
-	route := ""
-	if x.route != nil {
-		route = x.route.name
-	}
-	s.log.LogAttrs(context.Background(), slog.LevelInfo, "request",
-		slog.String("request_id", x.id),
-		slog.String("method", string(x.ctx.Method())),
-		slog.String("host", clean(x.page.Host, 255)),
-		slog.String("path", clean(x.page.Path, 1024)),
-		slog.Int("status", x.status),
-		slog.Float64("ms", float64(s.now().Sub(x.began).Microseconds())/1000),
-		slog.String("route", route),
-		slog.String("cache", x.cacheStatus),
-		slog.Bool("personalized", x.plan != nil && applies(x.plan)),
-		slog.String("failed_open", string(x.reason)),
-		slog.Bool("bot", x.client.Bot),
-	)
-}
-
-// clean bounds what came from a client before it is logged.
-func clean(s string, max int) string {
-	if len(s) > max {
-		s = s[:max]
-	}
-	return strings.ToValidUTF8(s, "?")
 }
 
 // Header returns the first value of a request header, in any case.

@@ -77,6 +77,7 @@ func (x *exchange) prepare() {
 		}
 		o.AddHeaders = append(o.AddHeaders, action.Headers...)
 	}
+	x.passTrace(&o)
 	upstream.Prepare(x.out, &x.ctx.Request, o)
 }
 
@@ -99,13 +100,23 @@ func (x *exchange) ask() bool {
 		body = b
 		o.Interrupt, o.Trailers, o.Expect = x.down.interrupt, b.stream.trailers, b.stream.awaited()
 	}
+	began := x.server.now()
 	err := x.route.upstream.Do(x.out, &x.ctx.Response, body, o)
+	x.noteAsked(began, x.ctx.Response.StatusCode(), err)
 	if err != nil {
 		x.failUpstream(err)
 		return false
 	}
 	x.delivered()
 	return true
+}
+
+// noteAsked notes how long the origin took until the head of its answer was there.
+func (x *exchange) noteAsked(began time.Time, status int, err error) {
+	ended := x.server.now()
+	x.upstreamTook += ended.Sub(began)
+	x.route.stats.Upstream.observe(ended.Sub(began))
+	x.traceFetch(ended, status, err != nil)
 }
 
 // inform relays a 1xx answer, save to HTTP/1.0 clients, who know none. Cookies are
@@ -121,7 +132,7 @@ func (x *exchange) inform(status int, header *fasthttp.ResponseHeader) {
 func (x *exchange) upstreamOptions() upstream.Options {
 	return upstream.Options{
 		Informational: x.informFunc, Gone: x.down.gone,
-		Scheme: x.scheme, Host: x.host, Visitor: x.visitor, Client: x.clientIP,
+		Scheme: x.scheme, Host: x.host, Visitor: x.stickTo(), Client: x.clientIP,
 	}
 }
 
@@ -160,6 +171,9 @@ func (x *exchange) failUpstream(err error) {
 			x.server.stats.UpstreamErrors.Add(1)
 		}
 	}
+	if errors.Is(err, upstream.ErrSlowBody) {
+		status = fasthttp.StatusRequestTimeout
+	}
 	if errors.Is(err, errBodyTooLarge) {
 		status = fasthttp.StatusRequestEntityTooLarge
 	}
@@ -182,6 +196,8 @@ func describe(status int) string {
 		return "the site is too busy at the moment"
 	case fasthttp.StatusBadRequest:
 		return "the request body broke off"
+	case fasthttp.StatusRequestTimeout:
+		return "the request body came too slowly"
 	case fasthttp.StatusRequestEntityTooLarge:
 		return errBodyTooLarge.Error()
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -81,7 +82,7 @@ func (r *recorder) serve(br *bufio.Reader, c net.Conn) {
 				r.note(&r.dirty, line)
 			}
 		}
-		if !regexp.MustCompile(`^[A-Za-z-]+ [!-~]+ HTTP/1\.1\r\n$`).MatchString(lines[0]) {
+		if !regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\\.1\r\n$").MatchString(lines[0]) {
 			r.note(&r.dirty, lines[0])
 		}
 		req, err := http.ReadRequest(bufio.NewReader(io.MultiReader(strings.NewReader(head), br)))
@@ -365,27 +366,6 @@ func TestConnectionsPerAddress(t *testing.T) {
 	})
 }
 
-func TestForwardedHeaders(t *testing.T) {
-	var got http.Header
-	var host string
-	o := origin(t, func(w http.ResponseWriter, r *http.Request) { got, host = r.Header, r.Host })
-	said := []string{"X-Forwarded-For", "9.9.9.9, 8.8.8.8", "X-Forwarded-Proto", "https", "X-Forwarded-Host", "shop.example"}
-	s := setup{}
-	s.up.Host = "client"
-	n := start(t, o, s)
-	n.get("/", said...)
-	if got.Get("X-Forwarded-For") != "127.0.0.1" || got.Get("X-Forwarded-Proto") != "http" || host != n.addr {
-		t.Errorf("untrusted: %v, host %q", got, host)
-	}
-	s.config.TrustedProxies = []string{"127.0.0.0/8", "8.8.8.8"}
-	n = start(t, o, s)
-	r := n.get("/", said...)
-	if host != "shop.example" || got.Get("X-Forwarded-Proto") != "https" || !strings.HasPrefix(got.Get("X-Forwarded-For"), "9.9.9.9") {
-		t.Errorf("trusted: %v, host %q", got, host)
-	}
-	_ = r
-}
-
 func TestLogsHoldNoBytesOfAttackers(t *testing.T) {
 	n := start(t, pages(t, "text/html", shopPage), setup{})
 	n.raw("GET /evil%0aline HTTP/1.1\r\nHost: x\r\nCookie: secret=1\r\n\r\n")
@@ -406,4 +386,31 @@ func FuzzCheckHead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, wire string) {
 		checkWire(t, wire)
 	})
+}
+
+// The table of what is guaranteed names tests that exist.
+func TestMatrixNamesTests(t *testing.T) {
+	matrix, err := os.ReadFile("../docs/HTTP.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var source strings.Builder
+	for _, room := range []string{".", "upstream", "cache", "../visitor"} {
+		files, err := filepath.Glob(room + "/*_test.go")
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %d files, %v", room, len(files), err)
+		}
+		for _, file := range files {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			source.Write(b)
+		}
+	}
+	for _, name := range regexp.MustCompile(`\b(Test|Fuzz)[A-Z]\w*`).FindAllString(string(matrix), -1) {
+		if !strings.Contains(source.String(), "func "+name+"(") {
+			t.Errorf("there is no %s", name)
+		}
+	}
 }

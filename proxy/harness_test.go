@@ -162,6 +162,8 @@ type setup struct {
 	routes  []Route
 	up      upstream.Config
 	now     func() time.Time
+	tracer  Tracer
+	listen  string // another address than a free one
 }
 
 // node is a running server with its origin.
@@ -211,7 +213,10 @@ func start(t testing.TB, origin string, o setup) *node {
 	if o.now == nil {
 		o.now = time.Now
 	}
-	o.up.Name, o.up.URL = "origin", "http://"+origin
+	o.up.Name = "origin"
+	if len(o.up.Servers) == 0 {
+		o.up.URL = "http://" + origin
+	}
 	up, err := upstream.New(o.up, upstream.Deps{Now: o.now})
 	if err != nil {
 		t.Fatal(err)
@@ -237,14 +242,17 @@ func start(t testing.TB, origin string, o setup) *node {
 		t.Fatal(err)
 	}
 	n.server, err = New(Options{
-		Config: o.config, Cache: o.cache, Now: o.now, Random: rand.Reader,
+		Config: o.config, Cache: o.cache, Now: o.now, Random: rand.Reader, Tracer: o.tracer,
 		Logger: slog.New(slog.NewJSONHandler(n.log, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	n.server.SetSite(n.site)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if o.listen == "" {
+		o.listen = "127.0.0.1:0"
+	}
+	ln, err := net.Listen("tcp", o.listen)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -326,6 +334,29 @@ func (n *node) do(method, path string, body io.Reader, header ...string) reply {
 		n.t.Fatalf("%s %s: read body: %v", method, path, err)
 	}
 	return reply{resp, string(read)}
+}
+
+// clientOf makes a client with connections of its own, for a node that is reached at
+// address.
+type clientOf func(t testing.TB, n *node, address string) http.RoundTripper
+
+// overEach runs a test once for each protocol that clients may speak: what it says of
+// requests and answers must hold over all of them.
+func overEach(t *testing.T, test func(t *testing.T, client clientOf)) {
+	for name, client := range map[string]clientOf{"HTTP/1.1": overHTTP1} {
+		t.Run(name, func(t *testing.T) { test(t, client) })
+	}
+}
+
+func overHTTP1(t testing.TB, n *node, address string) http.RoundTripper {
+	transport := &http.Transport{
+		DisableCompression: true,
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, address)
+		},
+	}
+	t.Cleanup(transport.CloseIdleConnections)
+	return transport
 }
 
 // visitor makes a cookie header for a new visitor.
@@ -436,9 +467,10 @@ func readRequest(r *bufio.Reader) (string, error) {
 	}
 }
 
-// stopped is a clock that stands still, so that no age passes between two answers.
+// stopped is a clock that stands still, so that no age passes between two answers. It
+// shows a whole second, as the dates of origins do, so that none of them is past.
 func stopped() func() time.Time {
-	now := time.Now()
+	now := time.Now().Truncate(time.Second)
 	return func() time.Time { return now }
 }
 

@@ -54,7 +54,20 @@ func (x *exchange) classify() {
 // no id; a prefetch has one, so that it shows what the navigation would show, and
 // is not counted.
 func (x *exchange) recognize() {
-	present := false
+	id, present := x.cookieVisitor()
+	x.visitor = id
+	if present && x.visitor == "" {
+		x.server.stats.Forged.Add(1)
+	}
+	if x.client.Bot || x.client.NoProfiling {
+		x.visitor = ""
+	}
+	x.counted = x.visitor != "" && !x.client.Prefetch
+}
+
+// cookieVisitor returns the id that the visitor cookie vouches for, "" for none, and
+// whether there is such a cookie at all.
+func (x *exchange) cookieVisitor() (id string, present bool) {
 	name := x.site.Cookie.Name()
 	for i := range x.fields {
 		f := &x.fields[i]
@@ -69,23 +82,28 @@ func (x *exchange) recognize() {
 				continue
 			}
 			present = true
-			if id, ok := x.site.Signer.Verify(value); ok && x.visitor == "" {
-				x.visitor = id
+			if verified, ok := x.site.Signer.Verify(value); ok && id == "" {
+				id = verified
 			}
 		}
 	}
-	if present && x.visitor == "" {
-		x.server.stats.Forged.Add(1)
+	return id, present
+}
+
+// stickTo returns who stays with one server of the upstream; "" where it has no say.
+// Upgrades and plain routes, which identify nobody, must reach the server that the
+// visitor's pages come from.
+func (x *exchange) stickTo() string {
+	if x.visitor == "" && x.route.upstream.Sticky() {
+		id, _ := x.cookieVisitor()
+		return id
 	}
-	if x.client.Bot || x.client.NoProfiling {
-		x.visitor = ""
-	}
-	x.counted = x.visitor != "" && !x.client.Prefetch
+	return x.visitor
 }
 
 // isConcerned asks the planner. A planner that panics concerns nothing.
 func (x *exchange) isConcerned() (concerned bool) {
-	if !x.route.personalize {
+	if !x.route.personalize { // an upgrade that the origin refused
 		return false
 	}
 	defer func() {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -25,6 +26,7 @@ const (
 )
 
 var (
+	errBareLF    = errors.New("a line of the head ends in a bare LF")
 	errUnread    = errors.New("the body of the request before was not read to its end")
 	continueLine = []byte("HTTP/1.1 100 Continue\r\n\r\n")
 )
@@ -35,10 +37,16 @@ var (
 // an error, its trailers are kept, a client that asks for leave to send waits for
 // the origin's word, and whether a client has left shows at the socket.
 type intake struct {
-	rest  []byte // what came and was not asked for yet
-	taken int    // of rest
+	rest  []byte  // what came and was not asked for yet
+	taken int     // of rest
+	lent  *[]byte // the buffer of rest, if it is to be given back
 	ends  headEnd
 	body  clientBody
+
+	raw      syscall.RawConn // of a plain connection, to wait without a buffer
+	readable func(fd uintptr) bool
+	err      error
+	first    [1]byte
 }
 
 // take reads what is left over.
@@ -66,36 +74,39 @@ func (in *intake) left() int {
 	return n
 }
 
-// headEnd finds the end of a head: how much of an empty line has been seen. It
-// takes bare LF for an end too, as any parser might.
-type headEnd uint8
-
-const (
-	inLine headEnd = iota
-	lineFeed
-	lineFeedReturn
-)
+// headEnd finds the end of a head. It takes bare LF for an end of a line too, as any
+// parser might, and notes it.
+type headEnd struct {
+	text bool // more than one CR has come of the present line
+	cr   bool // the last byte of it was CR
+	bare bool // a line ended without CR
+}
 
 // find returns how many bytes of p belong to the head.
 func (e *headEnd) find(p []byte) int {
-	for i := 0; i < len(p); i++ {
-		switch {
-		case *e != inLine && p[i] == '\n':
-			*e = lineFeed
-			return i + 1
-		case *e == lineFeed && p[i] == '\r':
-			*e = lineFeedReturn
-			continue
-		}
-		at := bytes.IndexByte(p[i:], '\n')
-		if at < 0 {
-			*e = inLine
+	for at := 0; ; {
+		n := bytes.IndexByte(p[at:], '\n')
+		if n < 0 {
+			e.add(p[at:])
 			return len(p)
 		}
-		i += at
-		*e = lineFeed
+		e.add(p[at : at+n])
+		at += n + 1
+		empty := !e.text
+		e.bare = e.bare || !e.cr
+		e.text, e.cr = false, false
+		if empty {
+			return at
+		}
 	}
-	return len(p)
+}
+
+// add notes a part of a line.
+func (e *headEnd) add(part []byte) {
+	if n := len(part); n > 0 {
+		e.text = e.text || e.cr || n > 1 || part[0] != '\r'
+		e.cr = part[n-1] == '\r'
+	}
 }
 
 // receive reads what is left over, or else what is at the socket, in the time that
@@ -104,7 +115,7 @@ func (c *conn) receive(p []byte, phase uint32) (int, error) {
 	if n := c.in.take(p); n > 0 {
 		return n, nil
 	}
-	c.in.rest, c.in.taken = c.in.rest[:0], 0
+	c.in.release()
 	if err := c.armRead(phase); err != nil {
 		return 0, err
 	}
@@ -116,6 +127,9 @@ func (c *conn) readHead(p []byte, phase uint32) (int, error) {
 	n, err := c.receive(p, phase)
 	end := c.in.ends.find(p[:n])
 	c.in.untake(p[end:n])
+	if c.in.ends.bare {
+		return 0, errBareLF
+	}
 	return end, err
 }
 

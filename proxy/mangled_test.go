@@ -139,7 +139,7 @@ func TestMangledRequestLine(t *testing.T) {
 		judge(t, n, record, fmt.Sprintf("%q", line), line+"\r\nHost: x\r\n\r\n", want)
 	}
 	for wire, want := range map[string]verdict{
-		"GET /a HTTP/1.1\nHost: x\n\n": refused, "GET /a HTTP/1.1\r\nHost: x\r\n\n": refused, "GET /a HTTP/1.1\r\nHost: x\n\r\n": refused, "GET /a HTTP/1.1\rHost: x\r\r": refused, "GET /a HTTP/1.1\n\rHost: x\n\r\n\r": refused,
+		"GET /a HTTP/1.1\nHost: x\n\n": refused, "GET /a HTTP/1.1\nHost: x\r\n\r\n": refused, "\nGET /a HTTP/1.1\r\nHost: x\r\n\r\n": refused, "GET /a HTTP/1.0\nA: b\r\n\r\n": refused, "GET /a HTTP/1.1\r\nHost: x\r\n\n": refused, "GET /a HTTP/1.1\r\nHost: x\n\r\n": refused, "GET /a HTTP/1.1\rHost: x\r\r": refused, "GET /a HTTP/1.1\n\rHost: x\n\r\n\r": refused,
 		"\r\nGET /a HTTP/1.1\r\nHost: x\r\n\r\n": either, "\r\n\r\n\r\nGET /a HTTP/1.1\r\nHost: x\r\n\r\n": either, "\x00GET /a HTTP/1.1\r\nHost: x\r\n\r\n": refused, "\xef\xbb\xbfGET /a HTTP/1.1\r\nHost: x\r\n\r\n": refused,
 		"GET /a HTTP/1.1\r\n Host: x\r\n\r\n": refused, "GET /a HTTP/1.1\r\n\r\nHost: x\r\n\r\n": refused, "GET /a HTTP/1.1\r\nHost: x": refused, "GET /a HTTP/1.1\r\nHost: x\r\n": refused,
 	} {

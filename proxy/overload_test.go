@@ -211,3 +211,55 @@ func TestConnectionsMakeRoom(t *testing.T) {
 		t.Errorf("%d made room", evicted)
 	}
 }
+
+// A head that comes in pieces is as good as any, however it is cut, and what comes
+// behind it is the next request.
+func TestHeadsInPieces(t *testing.T) {
+	n := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		_, _ = io.WriteString(w, r.URL.Path+string(body)+r.Header.Get("X-Long"))
+	}), setup{})
+	long := strings.Repeat("long", 3000) // more than the first buffer holds
+	wire := "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbodyGET /b HTTP/1.1\r\nHost: x\r\nX-Long: " + long + "\r\n\r\n"
+	cuts := []int{1, 2, 17, 47, 48, 49, 50, 51, 54, 55, 56, 60, 5000, len(wire) - 3, len(wire) - 2, len(wire) - 1, len(wire)}
+	for _, cut := range cuts {
+		c, err := net.Dial("tcp", n.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		_, _ = io.WriteString(c, wire[:cut])
+		eventually(t, "the first piece was read", func() bool { return n.server.Stats().Connections.Load() > 0 })
+		_, _ = io.WriteString(c, wire[cut:])
+		br := bufio.NewReader(c)
+		for _, want := range []string{"/abody", "/b" + long} {
+			resp, err := http.ReadResponse(br, nil)
+			if err != nil {
+				t.Fatalf("cut at %d: %v", cut, err)
+			}
+			if body, _ := io.ReadAll(resp.Body); string(body) != want {
+				t.Errorf("cut at %d: %q, want %q", cut, body, want)
+			}
+		}
+		c.Close()
+	}
+	n.client.CloseIdleConnections()
+}
+
+// A head that breaks off is told so, also when nothing more of it comes.
+func TestHeadThatBreaksOff(t *testing.T) {
+	n := start(t, pages(t, "text/plain", "ok"), setup{config: Config{HeaderTimeout: 100 * time.Millisecond}})
+	c, err := net.Dial("tcp", n.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHo")
+	if answer, _ := io.ReadAll(c); !strings.HasPrefix(string(answer), "HTTP/1.1 408") {
+		t.Errorf("too slow: %q", answer)
+	}
+	if answer := n.raw("GET / HTTP/1.1\r\nHo"); !strings.HasPrefix(answer, "HTTP/1.1 400") {
+		t.Errorf("cut: %q", answer)
+	}
+}

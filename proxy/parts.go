@@ -44,9 +44,6 @@ func partsOf(dest []byte) decision.Bodies {
 // editedBodies asks the planner which kinds of bodies the experiences of the page
 // may edit. A planner that panics edits nothing.
 func (x *exchange) editedBodies() (bodies decision.Bodies) {
-	if !x.route.personalize {
-		return 0
-	}
 	if x.bodies != 0 {
 		return x.bodies
 	}

@@ -16,12 +16,12 @@ func (x *exchange) pickRoute() bool {
 		return false
 	}
 	x.route = x.site.find(x.page.Host, x.page.Path)
-	if x.isAmbiguous() {
-		x.fail(fasthttp.StatusBadRequest, errAmbiguous.Error())
-		return false
-	}
 	if x.route == nil {
 		x.fail(fasthttp.StatusNotFound, "no site is configured for this address")
+		return false
+	}
+	if x.isAmbiguous() {
+		x.fail(fasthttp.StatusBadRequest, errAmbiguous.Error())
 		return false
 	}
 	return true
@@ -56,7 +56,13 @@ func (x *exchange) serveTunnel() bool {
 	x.prepare()
 	stats := &x.server.stats
 	stats.Streams.Add(1)
+	began := x.server.now()
 	err := x.route.upstream.Tunnel(x.ctx, x.out, x.upstreamOptions(), func() { stats.Streams.Add(-1) })
+	status := x.ctx.Response.StatusCode()
+	if x.ctx.Hijacked() {
+		status = fasthttp.StatusSwitchingProtocols
+	}
+	x.noteAsked(began, status, err)
 	switch {
 	case err == nil && x.ctx.Hijacked():
 		x.tunnelled = true

@@ -121,25 +121,6 @@ func TestHTTP10(t *testing.T) {
 	}
 }
 
-func TestTrailersPass(t *testing.T) {
-	o := origin(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Trailer", "X-Sum")
-		_, _ = io.WriteString(w, "body")
-		w.(http.Flusher).Flush()
-		w.Header().Set("X-Sum", "42")
-	})
-	n := start(t, o, setup{})
-	resp, err := n.client.Get("http://" + n.addr + "/")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, _ := io.ReadAll(resp.Body)
-	if string(body) != "body" || resp.Trailer.Get("X-Sum") != "42" {
-		t.Errorf("%q, trailer %v", body, resp.Trailer)
-	}
-}
-
 // Requests that follow each other without waiting are answered in order.
 func TestPipelining(t *testing.T) {
 	var asked atomic.Int64

@@ -71,6 +71,16 @@ func addVary(h *fasthttp.ResponseHeader, name string) {
 	}
 }
 
+// passPlain answers for a route that is not personalized: nobody is identified, and
+// nothing is recorded.
+func (x *exchange) passPlain() {
+	if !x.fetch() {
+		return
+	}
+	x.setStatusHeaders(&x.ctx.Response.Header, "")
+	x.stream(nil)
+}
+
 // passOn hands the origin's answer through, byte by byte.
 func (x *exchange) passOn() {
 	resp := &x.ctx.Response

@@ -25,7 +25,8 @@ type Route struct {
 	// Upstream names the origin.
 	Upstream string `mapstructure:"upstream"`
 
-	// Personalize is true by default; with false the route is plain proxying.
+	// Personalize is true by default; with false the route is plain proxying: nobody
+	// is identified, and no page view is recorded, so goals by address do not count.
 	Personalize *bool `mapstructure:"personalize"`
 }
 
@@ -56,6 +57,7 @@ type route struct {
 	paths       decision.Globs
 	upstream    *upstream.Upstream
 	personalize bool
+	stats       *RouteStats // set with the site
 }
 
 func compileRoutes(routes []Route, upstreams map[string]*upstream.Upstream) ([]route, decision.Faults) {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -33,6 +34,8 @@ type Options struct {
 	Config Config
 	Cache  cache.Config
 	Logger *slog.Logger
+	Access *slog.Logger // for one line per request; nil: Logger
+	Tracer Tracer       // nil: nothing is traced
 	Now    func() time.Time
 	Random io.Reader // safe for concurrent use, as crypto/rand.Reader is
 }
@@ -42,6 +45,8 @@ type Server struct {
 	cfg       Config
 	log       *slog.Logger
 	accessLog bool
+	access    *slog.Logger
+	tracer    Tracer
 	now       func() time.Time
 	random    io.Reader
 	trusted   []netip.Prefix
@@ -59,10 +64,15 @@ type Server struct {
 	wholeTime time.Duration // how long a page may take to be taken as a whole
 
 	quietPolicy atomic.Int64 // second of the last log line on a policy
+	receipts    sync.Pool    // *receipt
+
+	traceSecond, traced atomic.Int64 // how many requests are traced in this second
 
 	site atomic.Pointer[Site]
 
 	mu        sync.Mutex
+	routes    map[string]*RouteStats
+	unrouted  *RouteStats // of them: for what has no route
 	listeners []*listener
 	draining  bool
 }
@@ -101,7 +111,9 @@ func New(o Options) (*Server, error) {
 		variants: cache.NewVariants(o.Cache),
 		programs: cache.NewRecent[decision.Digest, *program](maxPrograms),
 		bodies:   bodies, wholeTime: wholeTime,
+		access: cmp.Or(o.Access, o.Logger), tracer: o.Tracer, routes: map[string]*RouteStats{},
 	}
+	s.unrouted = s.routeStats(noRoute)
 	s.overload = newOverload(&s.cfg, &s.stats.InFlight)
 	if err := s.overload.start(); err != nil {
 		return nil, fmt.Errorf("make server: %w", err)
@@ -111,6 +123,7 @@ func New(o Options) (*Server, error) {
 		x.headerFunc, x.informFunc = x.header, x.inform
 		return x
 	}
+	s.receipts.New = func() any { return new(receipt) }
 	s.ids.New = func() any { return new([16]byte) }
 	s.pages.New = func() any { return newPageBody(s) }
 	s.packers.New = func() any { return newPacker() }
@@ -133,7 +146,7 @@ func (s *Server) newHTTP() *fasthttp.Server {
 		Logger:                        quietLogger{s.log},
 		Concurrency:                   s.cfg.MaxConnections + closingConns,
 		ReadBufferSize:                int(s.cfg.MaxHeader),
-		StreamRequestBody:             true,
+		ReduceMemoryUsage:             true, // by conn.gather
 		DisablePreParseMultipartForm:  true,
 		DisableHeaderNamesNormalizing: true,
 		SecureErrorLogMessage:         true,
@@ -174,6 +187,11 @@ func (s *Server) Config() Config { return s.cfg }
 // SetSite makes site the current one for all requests that begin from now on. The
 // one before is released when its last request ends.
 func (s *Server) SetSite(site *Site) {
+	if site != nil {
+		for i := range site.routes {
+			site.routes[i].stats = s.routeStats(site.routes[i].name)
+		}
+	}
 	if old := s.site.Swap(site); old != nil {
 		old.unpin()
 	}
@@ -256,9 +274,7 @@ func (s *Server) waitStreams(ctx context.Context) error {
 func (s *Server) newID() string {
 	raw := s.ids.Get().(*[16]byte)
 	defer s.ids.Put(raw)
-	if _, err := io.ReadFull(s.random, raw[:]); err != nil {
-		panic("BUG: the source of randomness failed: " + err.Error())
-	}
+	s.fillRandom(raw[:])
 	var text [32]byte
 	hex.Encode(text[:], raw[:])
 	return string(text[:])

@@ -93,10 +93,12 @@ func (s *Stats) failOpen(reason Reason) {
 	}
 }
 
-func (s *Stats) answered(status int) {
-	if class := status / 100; class >= 1 && class < len(s.Requests) {
-		s.Requests[class].Add(1)
-		return
+func (s *Stats) answered(status int) { s.Requests[statusClass(status)].Add(1) }
+
+// statusClass is the first digit of a status, 0 for what is none.
+func statusClass(status int) int {
+	if class := status / 100; class >= 1 && class <= 5 {
+		return class
 	}
-	s.Requests[0].Add(1)
+	return 0
 }

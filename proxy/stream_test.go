@@ -588,6 +588,50 @@ func TestTunnelEndsWithTheOrigin(t *testing.T) {
 	eventually(t, "the tunnel is gone", func() bool { return n.server.Stats().Streams.Load() == 0 })
 }
 
+// When one side of a tunnel ends, the other is told, and nothing is left of it.
+func TestTunnelEndsOnBothSides(t *testing.T) {
+	gone := make(chan string, 2)
+	n := start(t, rawOrigin(t, func(r *bufio.Reader, c net.Conn) {
+		head, err := readRequest(r)
+		if err != nil {
+			return
+		}
+		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		if strings.HasPrefix(head, "GET /origin ") {
+			return
+		}
+		rest, _ := io.ReadAll(r)
+		gone <- string(rest)
+	}), setup{})
+	for _, side := range []string{"origin", "client", "client, half"} {
+		c := dialNode(t, n)
+		path, _, _ := strings.Cut(side, ",")
+		_, _ = io.WriteString(c, "GET /"+path+" HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		if _, err := readRequest(bufio.NewReader(c)); err != nil {
+			t.Fatal(err)
+		}
+		switch side {
+		case "origin":
+			if rest, err := io.ReadAll(c); err != nil || len(rest) > 0 {
+				t.Errorf("the client read %q, %v", rest, err)
+			}
+		case "client":
+			c.Close()
+			<-gone
+		default:
+			_, _ = io.WriteString(c, "bye")
+			_ = c.(*net.TCPConn).CloseWrite()
+			if rest := <-gone; rest != "bye" {
+				t.Errorf("the origin read %q", rest)
+			}
+		}
+		c.Close()
+		eventually(t, "the tunnel is gone", func() bool {
+			return n.server.Stats().Streams.Load() == 0 && n.site.Upstreams["origin"].Stats().Active == 0
+		})
+	}
+}
+
 func TestOriginDown(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -271,12 +271,19 @@ func startOrigin() (*origin, error) {
 func serve(conn net.Conn, answer []byte) {
 	defer conn.Close()
 	br := bufio.NewReader(conn)
-	for {
+	for length := 0; ; {
 		line, err := br.ReadSlice('\n')
 		if err != nil {
 			return
 		}
+		if n, err := fmt.Sscanf(string(line), "Content-Length: %d", &length); n == 1 && err == nil {
+			continue
+		}
 		if len(line) == 2 {
+			if _, err := br.Discard(length); err != nil {
+				return
+			}
+			length = 0
 			if _, err := conn.Write(answer); err != nil {
 				return
 			}

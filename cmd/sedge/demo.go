@@ -52,10 +52,11 @@ the demo runs and reload the page.`,
   sedge demo --listen :9000 --origin-listen :9001 --admin-listen 127.0.0.1:9002`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			logger, err := logs.logger(a.stderr)
+			logger, err := logs.open(a.stderr)
 			if err != nil {
 				return err
 			}
+			defer logger.close()
 			return a.demo(cmd.Context(), flags, logger)
 		},
 	}
@@ -69,7 +70,7 @@ the demo runs and reload the page.`,
 	return cmd
 }
 
-func (a *app) demo(ctx context.Context, flags demoFlags, logger *slog.Logger) error {
+func (a *app) demo(ctx context.Context, flags demoFlags, logger *nodeLogs) error {
 	if flags.visitors < 0 || flags.visitors > 1_000_000 {
 		return fmt.Errorf("--traffic %d: expected 0 to 1000000", flags.visitors)
 	}
@@ -80,7 +81,7 @@ func (a *app) demo(ctx context.Context, flags demoFlags, logger *slog.Logger) er
 	if err != nil {
 		return listenError(err, "--origin-listen", "the sample shop")
 	}
-	stopShop := serveShop(origin, logger)
+	stopShop := serveShop(origin, logger.Logger)
 	defer stopShop()
 
 	flags.file, err = writeDemoConfig(flags, origin.Addr().String())
@@ -97,7 +98,7 @@ func (a *app) demo(ctx context.Context, flags demoFlags, logger *slog.Logger) er
 	}
 	a.printDemo(n, "http://"+origin.Addr().String(), flags)
 	if flags.visitors > 0 {
-		go a.simulate(ctx, n, flags, logger)
+		go a.simulate(ctx, n, flags, logger.Logger)
 	}
 	return n.run(ctx, func() (*config.Config, error) { return flags.load() })
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/sedge-proxy/sedge/config"
 )
@@ -91,20 +92,33 @@ func (f *logFlags) register(cmd *cobra.Command, level, format string) {
 	cmd.Flags().StringVar(&f.format, "log-format", format, "json or text")
 }
 
-func (f *logFlags) logger(w io.Writer) (*slog.Logger, error) {
+// nodeLogs are where a node logs to.
+type nodeLogs struct {
+	*slog.Logger
+	access *slog.Logger
+	queue  *logQueue // of both
+}
+
+// open makes the logs that write to w until they are closed.
+func (f *logFlags) open(w io.Writer) (*nodeLogs, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(f.level)); err != nil {
 		return nil, fmt.Errorf("--log-level %q: expected debug, info, warn or error", f.level)
 	}
 	options := &slog.HandlerOptions{Level: level}
+	handler := func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, options) }
 	switch strings.ToLower(f.format) {
 	case "json":
-		return slog.New(slog.NewJSONHandler(w, options)), nil
 	case "text":
-		return slog.New(slog.NewTextHandler(w, options)), nil
+		handler = func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, options) }
+	default:
+		return nil, fmt.Errorf("--log-format %q: expected json or text", f.format)
 	}
-	return nil, fmt.Errorf("--log-format %q: expected json or text", f.format)
+	queue := newLogQueue(w)
+	return &nodeLogs{Logger: slog.New(handler(queue)), access: slog.New(handler(queue.accessLines())), queue: queue}, nil
 }
+
+func (l *nodeLogs) close() { l.queue.close() }
 
 // demoDataDir is where the demo keeps its data unless told otherwise: a place of
 // the user's own, so that "sedge report" finds it from anywhere.
@@ -122,10 +136,13 @@ type adminFlags struct {
 	admin string
 }
 
-func (f *adminFlags) register(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&f.file, "config", "c", "", "configuration file of the node (default $SEDGE_CONFIG, ./sedge.yaml, /etc/sedge/sedge.yaml, else the demo)")
-	cmd.Flags().StringVar(&f.admin, "admin", "", "address of the node's admin listener, as in http://127.0.0.1:8090")
-	cmd.Flags().StringVar(&f.dataDir, "data-dir", "", "data directory of the node, which holds the admin token")
+func (f *adminFlags) register(cmd *cobra.Command) { f.registerOn(cmd.Flags()) }
+
+// registerOn registers the flags in a set, which sub-commands may have too.
+func (f *adminFlags) registerOn(flags *pflag.FlagSet) {
+	flags.StringVarP(&f.file, "config", "c", "", "configuration file of the node (default $SEDGE_CONFIG, ./sedge.yaml, /etc/sedge/sedge.yaml, else the demo)")
+	flags.StringVar(&f.admin, "admin", "", "address of the node's admin listener, as in http://127.0.0.1:8090")
+	flags.StringVar(&f.dataDir, "data-dir", "", "data directory of the node, which holds the admin token")
 }
 
 // locate returns the admin address and the data directory of the node. Where no

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sedge-proxy/sedge/config"
@@ -35,13 +36,15 @@ type generation struct {
 	attributes  *attributes.Extractor
 	goals       *kpi.Goals
 	bound       *boundExperiences
+
+	sites atomic.Int64 // made of it and in use
 }
 
 // compile makes a generation of a configuration. Plugins are reconciled and
 // configured; everything else is compiled. Nothing is in use yet.
 func (n *node) compile(ctx context.Context, cfg *config.Config, number uint64) (*generation, error) {
 	rules, faults := segmenter.Compile(cfg.Rules())
-	holdouts, holdoutPaths := holdoutsOf(cfg.Experiences)
+	holdouts, holdoutPaths := holdoutsOf(cfg)
 	experiments, experimentFaults := experiment.Compile(cfg.Experiments, holdouts)
 	placeExperimentFaults(&faults, experimentFaults, holdoutPaths)
 	goals, goalFaults := kpi.CompileGoals(cfg.Goals)
@@ -128,15 +131,17 @@ func checkEdit(cookie string) func(decision.Edit) error {
 	}
 }
 
-// site plugs a generation's engines into the proxy.
+// site plugs a generation's engines into the proxy, less what is turned off. The
+// generation is released with the last of its sites.
 func (n *node) site(g *generation) (*proxy.Site, error) {
 	upstreams, err := n.upstreams.take(g.cfg.Upstreams)
 	if err != nil {
 		return nil, err
 	}
+	off := n.switches.List()
 	site, err := proxy.NewSite(proxy.SiteOptions{
 		Generation:  g.number,
-		Routes:      g.cfg.Routes,
+		Routes:      routesWithout(g.cfg, off),
 		Upstreams:   upstreams,
 		Cookie:      visitor.NewCookie(g.cfg.Visitor),
 		Signer:      n.signer,
@@ -144,17 +149,21 @@ func (n *node) site(g *generation) (*proxy.Site, error) {
 		Profiles:    n.live,
 		Segmenter:   g.scorer,
 		Experiments: g.experiments,
-		Planner:     g.planner,
+		Planner:     plannerWithout(g.planner, off),
 		Recorder:    n.intake,
 		Release: func() {
-			g.release()
+			if g.sites.Add(-1) == 0 {
+				g.release()
+			}
 			n.upstreams.give(g.cfg.Upstreams)
 		},
 	})
 	if err != nil {
 		n.upstreams.give(g.cfg.Upstreams)
+		return nil, err
 	}
-	return site, err
+	g.sites.Add(1)
+	return site, nil
 }
 
 // release lets go what belongs to the generation alone.
@@ -177,9 +186,10 @@ func (g *generation) abandon() {
 
 // holdoutsOf lists the experiences with a hold-out for each of their segments, and
 // the paths of their shares.
-func holdoutsOf(experiences []plan.Experience) (holdouts []experiment.Holdout, paths []string) {
-	for i, e := range experiences {
-		if e.Holdout == 0 || e.Disabled {
+func holdoutsOf(cfg *config.Config) (holdouts []experiment.Holdout, paths []string) {
+	for i, e := range cfg.Experiences {
+		plugin, _ := e.Source()
+		if e.Holdout == 0 || e.Disabled || isDisabled(cfg, plugin) {
 			continue
 		}
 		for _, segment := range segmentsOf(e) {
@@ -300,7 +310,7 @@ func configureAll(ctx context.Context, cfg *config.Config, plugins *host.Host, f
 	for i := range cfg.Experiences {
 		e := &cfg.Experiences[i]
 		name, settings := e.Source()
-		if e.Disabled || failed[name] || !configurable(cfg, i) {
+		if e.Disabled || failed[name] || isDisabled(cfg, name) || !configurable(cfg, i) {
 			continue
 		}
 		slots <- struct{}{}
@@ -316,6 +326,10 @@ func configureAll(ctx context.Context, cfg *config.Config, plugins *host.Host, f
 	}
 	wait.Wait()
 	return handles, errs
+}
+
+func isDisabled(cfg *config.Config, plugin string) bool {
+	return slices.ContainsFunc(cfg.Plugins, func(p host.Config) bool { return p.Name == plugin && p.Disabled })
 }
 
 // configurable reports whether an experience's settings can be shown to its plugin:
@@ -337,6 +351,7 @@ func startPlugins(ctx context.Context, cfg *config.Config, plugins *host.Host) (
 	for i, p := range cfg.Plugins {
 		failed[p.Name] = failed[p.Name] || cfg.Faulty("plugins["+strconv.Itoa(i)+"]")
 	}
+	wanted = slices.DeleteFunc(wanted, func(p host.Config) bool { return p.Disabled })
 	for {
 		wanted = slices.DeleteFunc(wanted, func(p host.Config) bool { return failed[p.Name] })
 		trial, err := plugins.Try(ctx, wanted)

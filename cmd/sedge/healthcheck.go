@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -25,7 +26,7 @@ func (a *app) healthcheckCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			body, code, err := adminGet(cmd.Context(), base+"/readyz?verbose", "")
+			body, code, err := callAdmin(cmd.Context(), http.MethodGet, base+"/readyz?verbose", "", nil)
 			if err != nil {
 				return fmt.Errorf("no node answers at %s: %w", base, err)
 			}
@@ -40,11 +41,12 @@ func (a *app) healthcheckCommand() *cobra.Command {
 	return cmd
 }
 
-// adminGet asks a node's admin listener, with the token where one is given.
-func adminGet(ctx context.Context, url, token string) (body []byte, code int, err error) {
+// callAdmin asks a node's admin listener, with the token and a body in JSON where
+// they are given.
+func callAdmin(ctx context.Context, method, url, token string, sent []byte) (body []byte, code int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(sent))
 	if err != nil {
 		return nil, 0, err
 	}

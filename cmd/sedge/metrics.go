@@ -8,8 +8,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/sedge-proxy/sedge/bypass"
 	"github.com/sedge-proxy/sedge/proxy"
 	"github.com/sedge-proxy/sedge/proxy/upstream"
+	"github.com/sedge-proxy/sedge/tracing"
 )
 
 // metricsHandler serves the node's metrics. The rooms count by themselves, in plain
@@ -34,6 +36,9 @@ func (c *nodeCollector) Describe(chan<- *prometheus.Desc) {}
 func (c *nodeCollector) Collect(out chan<- prometheus.Metric) {
 	m := metricSink{out}
 	c.collectProxy(m)
+	c.collectTimes(m)
+	c.collectLogs(m)
+	c.collectSwitches(m)
 	c.collectUpstreams(m)
 	c.collectEvents(m)
 	c.collectConfig(m)
@@ -44,11 +49,24 @@ func (c *nodeCollector) Collect(out chan<- prometheus.Metric) {
 type metricSink struct{ out chan<- prometheus.Metric }
 
 func (m metricSink) send(kind prometheus.ValueType, name, help string, value float64, labels ...string) {
-	var names, values []string
+	desc, values := describe(name, help, labels)
+	m.out <- prometheus.MustNewConstMetric(desc, kind, value, values...)
+}
+
+// histogram sends durations, unless there were none.
+func (m metricSink) histogram(name, help string, d *proxy.Durations, labels ...string) {
+	desc, values := describe(name, help, labels)
+	if count, sum, upTo := d.Snapshot(); count > 0 {
+		m.out <- prometheus.MustNewConstHistogram(desc, count, sum, upTo, values...)
+	}
+}
+
+func describe(name, help string, labels []string) (desc *prometheus.Desc, values []string) {
+	var names []string
 	for i := 0; i+1 < len(labels); i += 2 {
 		names, values = append(names, labels[i]), append(values, labels[i+1])
 	}
-	m.out <- prometheus.MustNewConstMetric(prometheus.NewDesc("sedge_"+name, help, names, nil), kind, value, values...)
+	return prometheus.NewDesc("sedge_"+name, help, names, nil), values
 }
 
 func (m metricSink) counter(name, help string, value uint64, labels ...string) {
@@ -62,11 +80,7 @@ func (m metricSink) gauge(name, help string, value float64, labels ...string) {
 func (c *nodeCollector) collectProxy(m metricSink) {
 	s := c.proxy.Stats()
 	for class := range s.Requests {
-		label := strconv.Itoa(class) + "xx"
-		if class == 0 {
-			label = "none"
-		}
-		m.counter("http_requests_total", "Requests by class of status.", s.Requests[class].Load(), "code_class", label)
+		m.counter("http_requests_total", "Requests by class of status.", s.Requests[class].Load(), "code_class", codeClass(class))
 	}
 	m.gauge("http_connections", "Open connections.", float64(s.Connections.Load()))
 	m.gauge("http_requests_in_flight", "Requests in their handler.", float64(s.InFlight.Load()))
@@ -98,6 +112,49 @@ func (c *nodeCollector) collectProxy(m metricSink) {
 	m.counter("visitors_minted_total", "Visitors given their cookie.", s.Minted.Load())
 	m.counter("visitors_forged_cookies_total", "Cookies that no key has signed.", s.Forged.Load())
 	m.counter("visitors_bot_requests_total", "Requests of bots.", s.Bots.Load())
+}
+
+// codeClass is the label for a class of status.
+func codeClass(class int) string {
+	if class == 0 {
+		return "none"
+	}
+	return strconv.Itoa(class) + "xx"
+}
+
+// collectTimes tells "is it us or the origin": the one histogram holds the other.
+func (c *nodeCollector) collectTimes(m metricSink) {
+	c.proxy.EachRoute(func(name string, stats *proxy.RouteStats) {
+		for class := range stats.Requests {
+			m.histogram("http_request_duration_seconds", "Time from a request's head until its answer is ready to go out, that of the upstream included.",
+				&stats.Requests[class], "route", name, "code_class", codeClass(class))
+		}
+		m.histogram("upstream_duration_seconds", "Time until the head of the upstream's answer, or its failure, is there.", &stats.Upstream, "route", name)
+	})
+}
+
+func (c *nodeCollector) collectLogs(m metricSink) {
+	queue := c.logs.queue
+	m.counter("access_log_dropped_total", "Lines of the access log dropped, since nobody took them in time.", queue.droppedAccess.Load())
+	m.counter("log_dropped_total", "Other log lines dropped, since nobody took them in time.", queue.droppedOther.Load())
+	stats := new(tracing.Stats)
+	if c.tracer != nil {
+		stats = c.tracer.Stats()
+	}
+	const traces = "Traces of sampled requests, by what became of them."
+	m.counter("traces_total", traces, stats.Sent.Load(), "result", "sent")
+	m.counter("traces_total", traces, stats.Dropped.Load(), "result", "dropped")
+	m.counter("traces_total", traces, stats.Failed.Load(), "result", "failed")
+}
+
+func (c *nodeCollector) collectSwitches(m metricSink) {
+	count := map[bypass.Kind]int{}
+	for _, each := range c.switches.List() {
+		count[each.Kind]++
+	}
+	for _, kind := range bypass.Kinds() {
+		m.gauge("kill_switches", "Kill switches that are set.", float64(count[kind]), "kind", string(kind))
+	}
 }
 
 func (c *nodeCollector) collectUpstreams(m metricSink) {

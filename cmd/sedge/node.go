@@ -9,10 +9,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/sedge-proxy/sedge/bypass"
 	"github.com/sedge-proxy/sedge/config"
 	"github.com/sedge-proxy/sedge/dashboard"
 	"github.com/sedge-proxy/sedge/event"
@@ -21,6 +23,7 @@ import (
 	"github.com/sedge-proxy/sedge/plugins/host"
 	"github.com/sedge-proxy/sedge/profile"
 	"github.com/sedge-proxy/sedge/proxy"
+	"github.com/sedge-proxy/sedge/tracing"
 	"github.com/sedge-proxy/sedge/visitor"
 )
 
@@ -28,6 +31,7 @@ import (
 // one generation.
 type node struct {
 	logger *slog.Logger
+	logs   *nodeLogs
 	now    func() time.Time
 	dir    string
 
@@ -41,8 +45,11 @@ type node struct {
 	upstreams *upstreamPool
 	proxy     *proxy.Server
 	admin     *dashboard.Server
+	switches  *bypass.Store
+	tracer    *tracing.Tracer // nil: nothing is traced
 
-	address    net.Addr // of the site's listener
+	address    net.Addr   // of the site's listener
+	changing   sync.Mutex // held while another site is put in place
 	current    atomic.Pointer[generation]
 	lastReload atomic.Pointer[reloadResult]
 	lastGood   atomic.Pointer[time.Time] // the last reload that was taken over
@@ -61,9 +68,10 @@ type reloadResult struct {
 
 // openNode starts everything that a configuration names. On an error nothing is left
 // running.
-func openNode(ctx context.Context, cfg *config.Config, logger *slog.Logger) (_ *node, err error) {
+func openNode(ctx context.Context, cfg *config.Config, logs *nodeLogs) (_ *node, err error) {
 	n := &node{
-		logger:     logger,
+		logger:     logs.Logger,
+		logs:       logs,
 		now:        time.Now,
 		started:    time.Now(),
 		dir:        cfg.Server.DataDir,
@@ -77,7 +85,7 @@ func openNode(ctx context.Context, cfg *config.Config, logger *slog.Logger) (_ *
 			}
 		}
 	}()
-	n.upstreams = newUpstreamPool(n.now, logger)
+	n.upstreams = newUpstreamPool(n.now, logs.Logger)
 	if err := n.openState(ctx, cfg); err != nil {
 		return nil, err
 	}
@@ -100,6 +108,10 @@ func openNode(ctx context.Context, cfg *config.Config, logger *slog.Logger) (_ *
 func (n *node) openState(ctx context.Context, cfg *config.Config) error {
 	if err := os.MkdirAll(n.dir, 0o700); err != nil {
 		return fmt.Errorf("make the data directory: %w (choose another with --data-dir)", err)
+	}
+	var err error
+	if n.switches, err = bypass.Open(n.dir, n.now); err != nil {
+		n.logger.Error("kill switches", "error", err)
 	}
 	keys, err := visitor.LoadKeys(cfg.Visitor, n.dir, rand.Reader)
 	if err != nil {
@@ -186,9 +198,16 @@ func (n *node) openSite(first *generation) error {
 	}
 	server := first.cfg.Server
 	server.MaxMemory = limitMemory(server.MaxMemory)
-	n.proxy, err = proxy.New(proxy.Options{
-		Config: server, Cache: first.cfg.Cache, Logger: n.logger, Now: n.now, Random: rand.Reader,
-	})
+	options := proxy.Options{
+		Config: server, Cache: first.cfg.Cache, Logger: n.logger, Access: n.logs.access, Now: n.now, Random: rand.Reader,
+	}
+	if tracing := server.WithDefaults().Tracing; tracing.Endpoint != "" {
+		if err := n.openTracer(tracing); err != nil {
+			return err
+		}
+		options.Tracer = n.tracer
+	}
+	n.proxy, err = proxy.New(options)
 	if err != nil {
 		return err
 	}
@@ -214,6 +233,28 @@ func (n *node) openSite(first *generation) error {
 	return nil
 }
 
+// tracesTimeout bounds the sending of the last traces.
+const tracesTimeout = 2 * time.Second
+
+func (n *node) openTracer(cfg proxy.Tracing) (err error) {
+	if n.tracer, err = tracing.New(cfg, version, n.now, n.logger); err == nil {
+		n.undo = append(n.undo, n.closeTracer)
+	}
+	return err
+}
+
+// closeTracer sends the last traces; a collector that does not take them keeps no node from ending.
+func (n *node) closeTracer() {
+	if n.tracer == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), tracesTimeout)
+	defer cancel()
+	if err := n.tracer.Close(ctx); err != nil {
+		n.logger.Warn("the last traces are lost", "error", err)
+	}
+}
+
 // listenError says how to choose another address.
 func listenError(err error, flag, setting string) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -233,6 +274,9 @@ func (n *node) openAdmin(cfg *config.Config) error {
 		Status:  n.status,
 		Metrics: n.metricsHandler(),
 		Version: version,
+
+		Switches:   switches{n},
+		LastReload: n.reloadShown,
 	}, n.logger)
 	if err := n.admin.Listen(); err != nil {
 		return listenError(err, "--admin-listen", "admin.listen")
@@ -252,15 +296,25 @@ func (n *node) change(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	if err := n.takeOver(next); err != nil {
+		next.abandon()
+		return err
+	}
+	n.warnOfFixedSettings(old.cfg, cfg)
+	return nil
+}
+
+// takeOver makes a generation the one that requests see.
+func (n *node) takeOver(next *generation) error {
+	n.changing.Lock()
+	defer n.changing.Unlock()
 	site, err := n.site(next)
 	if err != nil {
-		next.abandon()
 		return err
 	}
 	next.bound.trial.Keep()
 	n.current.Store(next)
 	n.proxy.SetSite(site)
-	n.warnOfFixedSettings(old.cfg, cfg)
 	return nil
 }
 
@@ -276,6 +330,7 @@ func (n *node) close(ctx context.Context) error {
 		}
 	}
 	note("drain the site", n.proxy.Shutdown(ctx))
+	n.closeTracer()
 	n.endLedger()
 	note("apply events", n.ledger.CatchUp(ctx))
 	note("close the ledger", n.ledger.Close())

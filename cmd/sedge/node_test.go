@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -40,10 +39,15 @@ func startNode(t *testing.T, rest string) *testNode {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if tn.node, err = openNode(context.Background(), cfg, slog.New(slog.DiscardHandler)); err != nil {
+	logs, err := (&logFlags{level: "info", format: "json"}).open(io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tn.node, err = openNode(context.Background(), cfg, logs); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		defer logs.close()
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		if err := tn.close(ctx); err != nil {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sedge-proxy/sedge/config"
 	"github.com/sedge-proxy/sedge/dashboard"
 	"github.com/sedge-proxy/sedge/experiment"
 	"github.com/sedge-proxy/sedge/kpi"
@@ -62,31 +63,54 @@ the data directory are read.`,
 
 // report asks the running node, else reads its files.
 func (f *adminFlags) report(ctx context.Context) (*dashboard.Report, error) {
+	report := new(dashboard.Report)
+	dataDir, err := f.ask(ctx, http.MethodGet, "/api/v1/report", nil, report)
+	if errors.Is(err, errNoNode) {
+		return f.reportFromFiles(ctx, dataDir)
+	}
+	return report, err
+}
+
+// errNoNode says that nothing listens where the node's admin listener should be.
+var errNoNode = errors.New("no node runs")
+
+// ask calls the API of the running node, sends a value as JSON unless it is nil, and
+// reads the answer into another. It returns the node's data directory.
+func (f *adminFlags) ask(ctx context.Context, method, path string, sent, answer any) (dataDir string, err error) {
 	base, dataDir, err := f.locate()
 	if err != nil {
-		return nil, err
+		return dataDir, err
 	}
 	token, tokenErr := dashboard.ReadToken(dataDir)
 	if tokenErr != nil && f.admin == "" {
-		return nil, fmt.Errorf("%w: no node has run with this data directory; name another with --data-dir, or -c FILE", tokenErr)
+		return dataDir, fmt.Errorf("%w: no node has run with this data directory; name another with --data-dir, or -c FILE", tokenErr)
 	}
-	body, code, err := adminGet(ctx, base+"/api/v1/report", token)
+	var text []byte
+	if sent != nil {
+		if text, err = json.Marshal(sent); err != nil {
+			return dataDir, err
+		}
+	}
+	body, code, err := callAdmin(ctx, method, base+path, token, text)
 	var refused *net.OpError
 	switch {
 	case errors.As(err, &refused) && refused.Op == "dial":
-		return f.reportFromFiles(ctx, dataDir)
+		return dataDir, fmt.Errorf("%w at %s", errNoNode, base)
 	case err != nil:
-		return nil, fmt.Errorf("ask the node at %s: %w", base, err)
+		return dataDir, fmt.Errorf("ask the node at %s: %w", base, err)
 	case code == http.StatusUnauthorized:
-		return nil, fmt.Errorf("the node at %s does not accept the token in %s; name its data directory with --data-dir", base, dataDir)
+		return dataDir, fmt.Errorf("the node at %s does not accept the token in %s; name its data directory with --data-dir", base, dataDir)
 	case code != http.StatusOK:
-		return nil, fmt.Errorf("the node at %s answered %d: %s", base, code, body)
+		var said struct{ Error string }
+		if json.Unmarshal(body, &said) != nil || said.Error == "" {
+			said.Error = string(body)
+		}
+		return dataDir, fmt.Errorf("the node at %s answered %d: %s", base, code, said.Error)
 	}
-	report := new(dashboard.Report)
-	if err := json.Unmarshal(body, report); err != nil {
-		return nil, fmt.Errorf("the node at %s answered something else than a report: %w", base, err)
+	if err := json.Unmarshal(body, answer); err != nil {
+		return dataDir, fmt.Errorf("the node at %s answered with something unexpected: %w", base, err)
 	}
-	return report, nil
+	return dataDir, nil
 }
 
 // reportFromFiles reads the sums of a node that does not run. Events that a killed
@@ -104,12 +128,15 @@ func (f *adminFlags) reportFromFiles(ctx context.Context, dataDir string) (*dash
 	if err != nil {
 		return nil, err
 	}
-	return dashboard.BuildReport(sums, f.experiments(dataDir), time.Now()), nil
+	cfg := f.nodeConfig(dataDir)
+	report := dashboard.BuildReport(sums, experimentsOf(cfg), time.Now())
+	report.Switches = offInFiles(dataDir, cfg)
+	return report, nil
 }
 
-// experiments are those of the node's configuration, which give arms their order
-// and weights; nil where it cannot be read.
-func (f *adminFlags) experiments(dataDir string) *experiment.Experiments {
+// nodeConfig reads the configuration of a node that does not run; nil where it
+// cannot be read.
+func (f *adminFlags) nodeConfig(dataDir string) *config.Config {
 	path, err := f.path()
 	if err != nil {
 		path = filepath.Join(dataDir, demoConfig)
@@ -118,7 +145,16 @@ func (f *adminFlags) experiments(dataDir string) *experiment.Experiments {
 	if err != nil {
 		return nil
 	}
-	holdouts, _ := holdoutsOf(cfg.Experiences)
+	return cfg
+}
+
+// experimentsOf are those of a configuration, which give arms their order and
+// weights; nil for no configuration.
+func experimentsOf(cfg *config.Config) *experiment.Experiments {
+	if cfg == nil {
+		return nil
+	}
+	holdouts, _ := holdoutsOf(cfg)
 	experiments, faults := experiment.Compile(cfg.Experiments, holdouts)
 	if len(faults) > 0 {
 		return nil
@@ -129,6 +165,10 @@ func (f *adminFlags) experiments(dataDir string) *experiment.Experiments {
 // printReport writes a report as tables.
 func printReport(w io.Writer, r *dashboard.Report) error {
 	out := bufio.NewWriter(w)
+	if len(r.Switches) > 0 {
+		printOff(out, r.Switches)
+		fmt.Fprintln(out)
+	}
 	if r.Site.Visitors == 0 {
 		fmt.Fprintln(out, "No visitors yet. Open the site through Sedge, or start the demo with --traffic 500.")
 		return out.Flush()

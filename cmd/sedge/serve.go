@@ -37,10 +37,11 @@ lets a restart refuse nobody.`,
   SEDGE_SERVER_LISTEN=:80 sedge serve -c sedge.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			logger, err := logs.logger(a.stderr)
+			logger, err := logs.open(a.stderr)
 			if err != nil {
 				return err
 			}
+			defer logger.close()
 			cfg, err := flags.load()
 			if err != nil {
 				return err
@@ -68,6 +69,7 @@ func (n *node) run(ctx context.Context, reread func() (*config.Config, error)) e
 		default: // one is due already, and it will read what is there then
 		}
 	}
+	signal.Ignore(syscall.SIGPIPE) // whoever read the log may end before us
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sedge-proxy/sedge/config"
 	"github.com/sedge-proxy/sedge/dashboard"
+	"github.com/sedge-proxy/sedge/proxy"
 	"github.com/sedge-proxy/sedge/proxy/upstream"
 )
 
@@ -85,7 +86,22 @@ func (n *node) report(ctx context.Context) (*dashboard.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	return dashboard.BuildReport(sums, n.current.Load().experiments, n.now()), nil
+	report := dashboard.BuildReport(sums, n.current.Load().experiments, n.now())
+	report.Switches = switches{n}.Off()
+	return report, nil
+}
+
+// reloadShown is how the last reload went; nil before there was one.
+func (n *node) reloadShown() *dashboard.Reload {
+	last := n.lastReload.Load()
+	if last == nil {
+		return nil
+	}
+	shown := &dashboard.Reload{At: last.at, OK: last.err == nil}
+	if last.err != nil {
+		shown.Error = last.err.Error()
+	}
+	return shown
 }
 
 // settleTimeout bounds the wait of a report; after it the report shows what the
@@ -109,20 +125,15 @@ func (n *node) settle(ctx context.Context) error {
 }
 
 type statusReport struct {
-	Version    string           `json:"version"`
-	Generation uint64           `json:"generation"`
-	File       string           `json:"file"`
-	LastReload *reloadStatus    `json:"last_reload,omitempty"`
-	Upstreams  []upstreamStatus `json:"upstreams"`
-	Segments   []string         `json:"segments"`
-	Plugins    []pluginStatus   `json:"plugins"`
-	EventLog   eventLogStatus   `json:"event_log"`
-}
-
-type reloadStatus struct {
-	At    time.Time `json:"at"`
-	OK    bool      `json:"ok"`
-	Error string    `json:"error,omitempty"`
+	Version    string            `json:"version"`
+	Generation uint64            `json:"generation"`
+	File       string            `json:"file"`
+	LastReload *dashboard.Reload `json:"last_reload,omitempty"`
+	Switches   []dashboard.Off   `json:"switches"`
+	Upstreams  []upstreamStatus  `json:"upstreams"`
+	Segments   []string          `json:"segments"`
+	Plugins    []pluginStatus    `json:"plugins"`
+	EventLog   eventLogStatus    `json:"event_log"`
 }
 
 type upstreamStatus struct {
@@ -167,14 +178,9 @@ func (n *node) status() any {
 	g := n.current.Load()
 	events := n.events.Stats()
 	s := statusReport{
-		Version: version, Generation: g.number, File: g.cfg.File(), Upstreams: []upstreamStatus{}, Segments: []string{}, Plugins: []pluginStatus{},
+		Version: version, Generation: g.number, File: g.cfg.File(), LastReload: n.reloadShown(), Switches: switches{n}.Off(),
+		Upstreams: []upstreamStatus{}, Segments: []string{}, Plugins: []pluginStatus{},
 		EventLog: eventLogStatus{Bytes: events.Bytes, QueuedBytes: events.Queued, LedgerLag: n.ledger.Stats().Lag, Durable: uint64(events.Durable)},
-	}
-	if last := n.lastReload.Load(); last != nil {
-		s.LastReload = &reloadStatus{At: last.at, OK: last.err == nil}
-		if last.err != nil {
-			s.LastReload.Error = last.err.Error()
-		}
 	}
 	for _, segment := range g.cfg.Segments {
 		s.Segments = append(s.Segments, segment.Name)
@@ -213,7 +219,7 @@ func (n *node) warnOfFixedSettings(old, changed *config.Config) {
 		name         string
 		before, then any
 	}{
-		{"server", old.Server, changed.Server}, {"admin", old.Admin, changed.Admin}, {"cache", old.Cache, changed.Cache},
+		{"server", fixedServer(old), fixedServer(changed)}, {"admin", old.Admin, changed.Admin}, {"cache", old.Cache, changed.Cache},
 		{"profile", old.Profile, changed.Profile}, {"events", old.Events, changed.Events},
 		{"visitor key files", visitorKeys(old), visitorKeys(changed)},
 	} {
@@ -224,6 +230,13 @@ func (n *node) warnOfFixedSettings(old, changed *config.Config) {
 	if len(blocks) > 0 {
 		n.logger.Warn("some changed settings take effect after a restart only", "blocks", strings.Join(blocks, ", "))
 	}
+}
+
+// fixedServer are the settings of the server that a reload leaves as they were.
+func fixedServer(c *config.Config) proxy.Config {
+	server := c.Server
+	server.Bypass = false
+	return server
 }
 
 func visitorKeys(c *config.Config) []string {

@@ -29,6 +29,10 @@ type Config struct {
 	// own value on, NAME=value sets one. Only PATH, HOME and TZ are passed unasked.
 	Env []string `mapstructure:"env"`
 
+	// Disabled leaves the plugin out: it is not started, and its experiences count as
+	// disabled.
+	Disabled bool `mapstructure:"disabled"`
+
 	// InProcess runs a built-in plugin without a process of its own.
 	InProcess bool `mapstructure:"in_process"`
 

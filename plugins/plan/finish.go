@@ -29,9 +29,9 @@ func (p *Planner) finish(s *scratch, q *decision.Query) *decision.Plan {
 }
 
 func (p *Planner) countSkip(name, reason string) {
-	for i := range p.exps {
-		if p.exps[i].name == name {
-			p.exps[i].counts.skip(reason)
+	for _, e := range p.exps {
+		if e.name == name {
+			e.counts.skip(reason)
 			return
 		}
 	}
@@ -45,7 +45,7 @@ func (p *Planner) planKey(s *scratch, q *decision.Query) {
 	}
 	for i := range s.parts {
 		part := &s.parts[i]
-		s.key = binary.AppendUvarint(s.key, uint64(part.index))
+		s.key = binary.AppendUvarint(s.key, uint64(part.exp.index))
 		id := part.answer.id
 		if part.answer.reason != "" {
 			id = p.outcomes[part.answer.reason].id // one plan for all failures of a kind

@@ -45,7 +45,12 @@ func (c Config) withDefaults() Config {
 // Planner plans pages. It is immutable but for its caches; its methods may be
 // called concurrently.
 type Planner struct {
-	exps   []experience
+	*shared
+	exps []*experience
+}
+
+// shared is what a planner has in common with those made by [Planner.Without].
+type shared struct {
 	check  func(decision.Edit) error
 	cfg    Config
 	now    func() time.Time
@@ -66,7 +71,8 @@ type Planner struct {
 
 // experience is an [Experience], compiled.
 type experience struct {
-	name, at             string // at: its place in the configuration
+	name, plugin, at     string // at: its place in the configuration
+	index                int    // among all that were compiled
 	hosts, pages, except decision.Globs
 	segments             []string // nil: everyone
 	experiment, arm      string
@@ -99,14 +105,13 @@ func Compile(exps []Bound, attributeNames []string, check func(decision.Edit) er
 		plain[i] = exps[i].Experience
 	}
 	faults := Validate(plain)
-	p := &Planner{
+	p := &Planner{shared: &shared{
 		check: check, cfg: cfg.withDefaults(), now: now, logger: logger,
-		exps:        make([]experience, 0, len(exps)),
 		outcomes:    make(map[string]*answer),
 		flights:     make(map[string]*flight),
 		said:        make(map[complaint]time.Time),
 		unconcerned: &decision.Plan{}, bare: &decision.Plan{Concerned: true},
-	}
+	}}
 	p.pool.New = func() any { return new(scratch) }
 	for _, reason := range reasons {
 		p.outcomes[reason] = &answer{id: p.answerIDs.Add(1), reason: reason}
@@ -129,14 +134,15 @@ func (p *Planner) add(b *Bound, at string, attributeNames []string, faults *deci
 		faults.Add(at+".plugin", "no plugin is bound to the experience")
 		return
 	}
-	p.exps = append(p.exps, experience{
-		name: b.Name, at: at,
+	plugin, _ := b.Source()
+	e := &experience{
+		name: b.Name, plugin: plugin, at: at, index: len(p.exps),
 		hosts: decision.CompileGlobs(b.Hosts, '.'), pages: decision.CompileGlobs(b.Pages, '/'), except: decision.CompileGlobs(b.Except, '/'),
 		segments:   slices.Clone(b.Segments),
 		experiment: b.Experiment, arm: b.Arm, holdout: b.Holdout > 0,
 		caller: b.Caller, scope: b.Caller.Scope(),
-	})
-	e := &p.exps[len(p.exps)-1]
+	}
+	p.exps = append(p.exps, e)
 	e.bodies = e.scope.EditedBodies()
 	if b.Segment != "" {
 		e.segments = []string{b.Segment}
@@ -164,8 +170,8 @@ func (p *Planner) add(b *Bound, at string, attributeNames []string, faults *deci
 
 // Concerned reports whether some experience names the page, whoever asks for it.
 func (p *Planner) Concerned(page *decision.Page) bool {
-	for i := range p.exps {
-		if p.exps[i].names(page) {
+	for _, e := range p.exps {
+		if e.names(page) {
 			return true
 		}
 	}
@@ -175,8 +181,8 @@ func (p *Planner) Concerned(page *decision.Page) bool {
 // Bodies returns the kinds of bodies that the experiences which name the page may
 // edit, whoever asks for it.
 func (p *Planner) Bodies(page *decision.Page) (bodies decision.Bodies) {
-	for i := range p.exps {
-		if e := &p.exps[i]; e.bodies&^bodies != 0 && e.names(page) {
+	for _, e := range p.exps {
+		if e.bodies&^bodies != 0 && e.names(page) {
 			bodies |= e.bodies
 		}
 	}
@@ -218,7 +224,6 @@ func find(assigned []decision.Assignment, experiment string, holdout bool) int {
 // part is one answer's place in a plan.
 type part struct {
 	exp      *experience
-	index    int    // of exp
 	measured int    // which assignment measures the experience; -1: none
 	vary     int    // which experiment of the scope has another arm than the visitor's; -1: none
 	arm      string // that arm
@@ -266,8 +271,7 @@ func (p *Planner) Plan(ctx context.Context, q *decision.Query) *decision.Plan {
 
 // collect lists the answers that the plan consists of.
 func (p *Planner) collect(s *scratch, q *decision.Query) (concerned bool) {
-	for i := range p.exps {
-		e := &p.exps[i]
+	for _, e := range p.exps {
 		if !e.names(&q.Page) || q.Bodies != 0 && q.Bodies&e.bodies == 0 {
 			continue
 		}
@@ -286,7 +290,7 @@ func (p *Planner) collect(s *scratch, q *decision.Query) (concerned bool) {
 		case e.holdout:
 			apply = q.Assignments[measured].Arm == decision.ArmTreated
 		}
-		own := part{exp: e, index: i, measured: measured, vary: -1, apply: apply}
+		own := part{exp: e, measured: measured, vary: -1, apply: apply}
 		s.parts = append(s.parts, own)
 		for j := range e.vary {
 			p.collectOthers(s, own, j, q)
@@ -320,16 +324,16 @@ const primeAtOnce = 16
 // [decision.Faults] with paths like those of [Compile].
 func (p *Planner) Prime(ctx context.Context) error {
 	var faults decision.Faults
-	var constant []int
-	for i := range p.exps {
-		if p.exps[i].constant {
-			constant = append(constant, i)
+	var constant []*experience
+	for _, e := range p.exps {
+		if e.constant {
+			constant = append(constant, e)
 		}
 	}
 	for few := range slices.Chunk(constant, primeAtOnce) {
 		s := new(scratch)
-		for _, i := range few {
-			s.parts = append(s.parts, part{exp: &p.exps[i], index: i, measured: -1, vary: -1})
+		for _, e := range few {
+			s.parts = append(s.parts, part{exp: e, measured: -1, vary: -1})
 		}
 		if q := new(decision.Query); p.lookUp(s, q) > 0 {
 			p.fetch(ctx, s, q)
@@ -341,6 +345,13 @@ func (p *Planner) Prime(ctx context.Context) error {
 		}
 	}
 	return faults.Err()
+}
+
+// Without returns a planner for the experiences that off does not name, as if the
+// others were disabled: they concern no page, their plugins are not asked, and no
+// plan holds them. It shares caches and counts with p, and is closed with it.
+func (p *Planner) Without(off func(experience, plugin string) bool) *Planner {
+	return &Planner{shared: p.shared, exps: slices.DeleteFunc(slices.Clone(p.exps), func(e *experience) bool { return off(e.name, e.plugin) })}
 }
 
 // Close lets the caches go. Plan may still be called; it then asks plugins anew.

@@ -16,7 +16,7 @@ const maxValue = 1024
 // appendKey appends exactly what the answer depends on.
 func (p *part) appendKey(key []byte, q *decision.Query) []byte {
 	s := &p.exp.scope
-	key = binary.AppendUvarint(key, uint64(p.index))
+	key = binary.AppendUvarint(key, uint64(p.exp.index))
 	if s.Page || len(s.Query) > 0 {
 		key = appendText(key, q.Page.Host)
 		key = appendText(key, q.Page.Path)

@@ -47,10 +47,10 @@ type Stats struct {
 // Stats returns the counts of all experiences, in the order of the configuration.
 func (p *Planner) Stats() []Stats {
 	out := make([]Stats, len(p.exps))
-	for i := range p.exps {
-		c := &p.exps[i].counts
+	for i, e := range p.exps {
+		c := &e.counts
 		out[i] = Stats{
-			Experience: p.exps[i].name,
+			Experience: e.name,
 			Hits:       c.hits.Load(), Calls: c.calls.Load(), Failures: c.failures.Load(),
 			Skipped: make(map[string]uint64),
 		}

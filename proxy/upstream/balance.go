@@ -146,10 +146,14 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
+// Sticky reports whether it matters which visitor asks: there are servers to choose
+// from, and each visitor stays with one.
+func (u *Upstream) Sticky() bool { return u.cfg.Balance == ByVisitor && len(u.members) > 1 }
+
 // visitorHash tells visitors apart, or clients where there is no visitor.
 func (u *Upstream) visitorHash(visitor string, client netip.Addr) uint64 {
 	switch {
-	case u.cfg.Balance != ByVisitor || len(u.members) == 1:
+	case !u.Sticky():
 		return 0
 	case visitor != "":
 		return mix(hashText(visitor))

@@ -110,7 +110,9 @@ type Config struct {
 	// than the origin's own limit (5s in Node). Default 4s.
 	KeepAlive time.Duration `mapstructure:"keep_alive"`
 
-	// MaxConns bounds the connections to each server. Default 512.
+	// MaxConns bounds the connections to each server. Default 512. Request bodies
+	// that are sent as they come, which are those without a length or of more than
+	// 16 KiB, get at most half of them, so that slow clients cannot take them all.
 	MaxConns int `mapstructure:"max_conns"`
 
 	// MaxPending bounds the requests that wait for a connection to a server; more
@@ -153,8 +155,8 @@ type Config struct {
 
 	// Retry bounds the requests that are sent to another server when one fails.
 	// Any request may be that was not sent, since there was no connection; a GET,
-	// HEAD or OPTIONS without a body also, once, if the connection closed without
-	// a byte of an answer. Nothing is sent again after a timeout.
+	// HEAD or OPTIONS without a body also, once, if a new connection closed without
+	// a byte of an answer. What was sent is not sent again after a timeout.
 	Retry Retry `mapstructure:"retry"`
 }
 

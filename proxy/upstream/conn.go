@@ -110,6 +110,7 @@ type conn struct {
 	peekErr  error
 	secure   bool
 	reused   bool
+	sends    bool // a body as it comes
 	idleFrom time.Time
 }
 

@@ -77,11 +77,11 @@ func (x *exchange) end(c *conn, reuse bool) bool {
 // Connection: close.
 //
 // A request that was not sent, since no connection could be made, may go to another
-// server. A GET, HEAD or OPTIONS without a body is also sent once more, over a new
-// connection, if its connection closed without a byte of an answer: to the same
-// server if the connection was used before, else to another. Nothing else is ever
-// sent twice, and all of it only within the budget for retries. On error resp has no
-// body, and the error is an [*Error].
+// server. A GET, HEAD or OPTIONS without a body is sent again, over a new connection,
+// if its connection closed without a byte of an answer: once to the same server if
+// the connection was used before, and once to another. Nothing else is ever sent
+// twice, and all of it only within the budget for retries. On error resp has no body,
+// and the error is an [*Error].
 //
 // resp keeps the origin's Date only if fasthttp adds none by itself
 // (Server.NoDefaultDate); an answer without one gets the present time.
@@ -111,6 +111,7 @@ func (u *Upstream) Do(req *fasthttp.Request, resp *fasthttp.Response, body io.Re
 // is that of the body still to be sent, as readBody returns it.
 func (u *Upstream) exchange(req *fasthttp.Request, resp *fasthttp.Response, s *scratch, body io.Reader, length int64, opts *Options) error {
 	t := u.newTries(req, s, opts)
+	t.sends = length != 0
 	head := req.Header.IsHead()
 	repeatable := req.Header.ContentLength() <= 0 && length == 0 && (req.Header.IsGet() || head || req.Header.IsOptions())
 	for {

@@ -628,7 +628,7 @@ func TestConnectionsStayWithinTheLimit(t *testing.T) {
 	o := newOrigin(t, answering(okHello))
 	u := newUpstream(t, o.url(), func(c *Config) { c.MaxConns = 1 })
 	wantOK(t, u, "hello")
-	c, err := u.members[0].pool.acquire(true, "")
+	c, err := u.members[0].pool.acquire(true, false, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,12 @@ type peer struct {
 
 func newOrigin(t *testing.T, serve func(p *peer)) *rawOrigin {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	return newOriginAt(t, "127.0.0.1:0", serve)
+}
+
+func newOriginAt(t *testing.T, address string, serve func(p *peer)) *rawOrigin {
+	t.Helper()
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,6 +62,11 @@ func newOrigin(t *testing.T, serve func(p *peer)) *rawOrigin {
 			}
 			o.mu.Lock()
 			o.conns = append(o.conns, nc)
+			select {
+			case <-o.held:
+				nc.Close() // close has seen those before it
+			default:
+			}
 			p := &peer{Conn: nc, origin: o, br: bufio.NewReader(nc), number: len(o.conns)}
 			o.mu.Unlock()
 			o.wait.Go(func() {

@@ -28,6 +28,7 @@ type pool struct {
 	connect     func(ctx context.Context, network, address string) (net.Conn, error)
 	slots       chan struct{}
 	waiting     chan struct{}
+	uploads     *uploads
 	alive       context.Context // until close
 	end         context.CancelFunc
 
@@ -42,6 +43,7 @@ func newPool(cfg *Config, id serverID, o origin, deps *Deps) (*pool, error) {
 		id: id, origin: o, now: deps.Now, connect: deps.Dial,
 		slots:   make(chan struct{}, id.maxConns),
 		waiting: make(chan struct{}, id.maxPending),
+		uploads: newUploads(id.maxConns, id.maxPending),
 	}
 	if o.secure {
 		var err error
@@ -59,9 +61,25 @@ func newPool(cfg *Config, id serverID, o origin, deps *Deps) (*pool, error) {
 }
 
 // acquire waits for a slot, then takes an idle connection, or dials one if there
-// is none or fresh is asked for. name is the client's host, where the origin's
-// certificate must hold that.
-func (p *pool) acquire(fresh bool, name string) (*conn, error) {
+// is none or fresh is asked for. sends says that it is for a body that is sent as it
+// comes. name is the client's host, where the origin's certificate must hold that.
+func (p *pool) acquire(fresh, sends bool, name string) (*conn, error) {
+	if !sends {
+		return p.acquireAny(fresh, name)
+	}
+	if err := p.uploads.enter(p.id.dial); err != nil {
+		return nil, &Error{Op: "wait for a connection", Kind: Busy, Server: p.origin.address, Err: err}
+	}
+	c, err := p.acquireAny(fresh, name)
+	if err != nil {
+		p.uploads.leave()
+		return nil, err
+	}
+	c.sends = true
+	return c, nil
+}
+
+func (p *pool) acquireAny(fresh bool, name string) (*conn, error) {
 	if err := p.takeSlot(); err != nil {
 		return nil, err
 	}
@@ -275,6 +293,10 @@ func dialKind(err error) Kind {
 // release takes a connection back. It is kept only if reuse says that both
 // directions ended cleanly and the origin has sent nothing more.
 func (p *pool) release(c *conn, reuse bool) {
+	if c.sends {
+		c.sends = false
+		p.uploads.leave()
+	}
 	if !reuse || c.br.Buffered() > 0 || c.Conn.SetDeadline(time.Time{}) != nil || !p.push(c) {
 		c.Close()
 	}

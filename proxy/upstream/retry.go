@@ -19,12 +19,13 @@ type tries struct {
 	opts    *Options
 	visitor uint64 // hash
 
-	as     string  // the host that the headers name the site by; "" is the client's
-	to     *member // nil: the next one is still to be chosen
-	tried  set     // servers that it did not work with
-	moves  int
-	fresh  bool // not over a connection that was used before
-	resent bool
+	as    string  // the host that the headers name the site by; "" is the client's
+	to    *member // nil: the next one is still to be chosen
+	tried set     // servers that it did not work with
+	moves int
+	fresh bool // not over a connection that was used before
+	sends bool // a body as it comes
+	moved bool // after it was sent
 }
 
 func (u *Upstream) newTries(req *fasthttp.Request, s *scratch, opts *Options) tries {
@@ -40,7 +41,7 @@ func (t *tries) connect() (*conn, error) {
 		}
 		p := t.to.pool
 		t.to.requests.Add(1)
-		c, err := p.acquire(t.fresh, p.clientName(t.req.Header.Host()))
+		c, err := p.acquire(t.fresh, t.sends, p.clientName(t.req.Header.Host()))
 		if err == nil {
 			return c, nil
 		}
@@ -75,24 +76,23 @@ func (t *tries) leave() bool {
 }
 
 // again prepares for sending a request once more that c closed on without a byte of
-// an answer. If c was used before, that tells nothing against its server: it may
-// just have closed what was idle.
+// an answer. If c was used before, that tells nothing against its server, which may
+// just have closed what was idle: it gets another chance. Else it is another's turn,
+// once.
 func (t *tries) again(c *conn) bool {
-	if t.resent {
-		return false
-	}
-	if c.reused {
+	to := t.to
+	switch {
+	case c.reused:
 		if !t.up.mayRetry() {
 			return false
 		}
-	} else {
-		to := t.to
-		if !t.leave() {
-			return false
-		}
+	case t.moved || !t.leave():
+		return false
+	default:
+		t.moved = true
 		t.up.failed(to, Closed)
 	}
-	t.resent, t.fresh = true, true
+	t.fresh = true
 	return true
 }
 

@@ -156,11 +156,11 @@ func (m *member) eject(now time.Time, limit *Ejection) time.Duration {
 	if last := m.outUntil.Load(); now.UnixNano()-last > int64(limit.MaxTime) {
 		m.strikes = 0
 	}
-	pause := min(limit.Time<<min(m.strikes, 20), limit.MaxTime)
-	if pause <= 0 {
-		pause = limit.MaxTime
+	pause := limit.MaxTime
+	if limit.Time <= limit.MaxTime>>m.strikes {
+		pause = limit.Time << m.strikes
 	}
-	m.strikes++
+	m.strikes = min(m.strikes+1, 30)
 	m.failures.Store(int32(limit.Failures - 1))
 	m.outUntil.Store(now.Add(pause).UnixNano())
 	m.ejections.Add(1)

@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -42,7 +43,11 @@ func selfSigned(t *testing.T, name string) (tls.Certificate, string) {
 // secureOrigin serves TLS over newOrigin's connections.
 func secureOrigin(t *testing.T, certificate tls.Certificate, names *atomic.Value, serve func(p *peer)) *rawOrigin {
 	t.Helper()
-	settings := &tls.Config{Certificates: []tls.Certificate{certificate}}
+	return tlsOrigin(t, &tls.Config{Certificates: []tls.Certificate{certificate}}, names, serve)
+}
+
+func tlsOrigin(t *testing.T, settings *tls.Config, names *atomic.Value, serve func(p *peer)) *rawOrigin {
+	t.Helper()
 	return newOrigin(t, func(p *peer) {
 		secure := tls.Server(p.Conn, settings)
 		if secure.Handshake() != nil {
@@ -118,4 +123,147 @@ func TestTLSHandshakeIsBounded(t *testing.T) {
 	u := newUpstream(t, "https://127.0.0.1:"+port, func(c *Config) { c.DialTimeout = 50 * time.Millisecond })
 	_, _, err := fetch(u, get(t), nil, Options{})
 	wantKind(t, err, Timeout)
+}
+
+// port is that of an origin, for a URL with another host.
+func (o *rawOrigin) port() string {
+	_, port, _ := net.SplitHostPort(o.listener.Addr().String())
+	return port
+}
+
+// The certificate must hold the client's host where the origin is told that, and no
+// connection serves two of them.
+func TestServerNameFollowsTheHost(t *testing.T) {
+	first, firstCA := selfSigned(t, "a.example")
+	second, secondCA := selfSigned(t, "b.example")
+	both := filepath.Join(t.TempDir(), "ca.pem")
+	var bundle []byte
+	for _, file := range []string{firstCA, secondCA} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bundle = append(bundle, text...)
+	}
+	if err := os.WriteFile(both, bundle, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var name atomic.Value
+	o := tlsOrigin(t, &tls.Config{Certificates: []tls.Certificate{first, second}}, &name, func(p *peer) {
+		for {
+			head, ok := p.request()
+			if !ok {
+				return
+			}
+			host, _, _ := strings.Cut(head[strings.Index(head, "Host: ")+6:], "\r\n")
+			if secure := p.Conn.(*tls.Conn); secure.ConnectionState().ServerName != hostOnly(host) {
+				p.send("HTTP/1.1 421 Misdirected Request\r\nContent-Length: 0\r\n\r\n")
+				continue
+			}
+			p.send(okHello)
+		}
+	})
+	u := newUpstream(t, "https://127.0.0.1:"+o.port(), func(c *Config) { c.Host, c.CAFile, c.MaxConns = HostClient, both, 2 })
+	visit := func(host string) (int, error) {
+		req := prepared(t, "GET / HTTP/1.1\r\nHost: "+host+"\r\n\r\n", PrepareOptions{Host: host})
+		status, _, err := fetch(u, req, nil, Options{})
+		return status, err
+	}
+	for range 3 {
+		for _, host := range []string{"a.example", "B.example:8443"} {
+			if status, err := visit(host); status != 200 || err != nil {
+				t.Fatalf("%s: %d %v", host, status, err)
+			}
+		}
+	}
+	if n := o.connections(); n != 2 {
+		t.Errorf("%d connections, want one for each name", n)
+	}
+	_, err := visit("secret.example")
+	wantKind(t, err, Dial)
+	if strings.Contains(err.Error(), "secret") {
+		t.Errorf("the error tells what the client said: %v", err)
+	}
+	if s := u.Stats(); s.Active != 0 || s.Idle > 2 {
+		t.Errorf("connections %+v, want at most as many as may be", s)
+	}
+	// A name of its own comes first, for certificate and for connections.
+	fixed := newUpstream(t, "https://127.0.0.1:"+o.port(), func(c *Config) { c.Host, c.ServerName, c.CAFile = HostClient, "a.example", both })
+	if status, _, err := fetch(fixed, get(t), nil, Options{}); status != 421 || err != nil {
+		t.Errorf("%d %v", status, err)
+	}
+	if name.Load() != "a.example" {
+		t.Errorf("server name %v", name.Load())
+	}
+}
+
+// writePair writes certificate and key to two files.
+func writePair(t *testing.T, pair tls.Certificate, cert, key string) {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: pair.Certificate[0]}, key: {Type: "PRIVATE KEY", Bytes: der}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestMutualTLS(t *testing.T) {
+	certificate, ca := selfSigned(t, "origin.example")
+	sedge, sedgeCA := selfSigned(t, "sedge.example")
+	renewed, renewedCA := selfSigned(t, "renewed.example")
+	trusted := x509.NewCertPool()
+	for _, file := range []string{sedgeCA, renewedCA} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		trusted.AppendCertsFromPEM(text)
+	}
+	var name atomic.Value
+	o := tlsOrigin(t, &tls.Config{Certificates: []tls.Certificate{certificate}, ClientCAs: trusted, ClientAuth: tls.RequireAndVerifyClientCert}, &name,
+		func(p *peer) {
+			p.request()
+			shown := p.Conn.(*tls.Conn).ConnectionState().PeerCertificates[0].Subject.CommonName
+			p.send("HTTP/1.1 200 OK\r\n\r\n" + shown)
+		})
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	writePair(t, sedge, cert, key)
+	url := "https://127.0.0.1:" + o.port()
+	trusting := func(c *Config) { c.ServerName, c.CAFile = "origin.example", ca }
+	if got := ask(t, newUpstream(t, url, trusting), Options{}); got == "sedge.example" || len(o.received()) != 0 {
+		t.Errorf("without a certificate: %s", got)
+	}
+	stranger, _ := selfSigned(t, "stranger.example")
+	strangeCert, strangeKey := filepath.Join(dir, "c.pem"), filepath.Join(dir, "k.pem")
+	writePair(t, stranger, strangeCert, strangeKey)
+	unknown := newUpstream(t, url, trusting, func(c *Config) { c.ClientCertFile, c.ClientKeyFile = strangeCert, strangeKey })
+	if got := ask(t, unknown, Options{}); got == "stranger.example" || len(o.received()) != 0 {
+		t.Errorf("with a stranger's certificate: %s", got)
+	}
+	c := newClock()
+	u := newUpstreamIn(t, Deps{Now: c.now}, url, trusting, func(c *Config) { c.ClientCertFile, c.ClientKeyFile = cert, key })
+	if got := ask(t, u, Options{}); got != "sedge.example" {
+		t.Fatalf("got %s", got)
+	}
+	// A renewed certificate shows without a reload; a broken one is not taken over.
+	c.forward(time.Second)
+	writePair(t, renewed, cert, key)
+	if err := os.Chtimes(cert, time.Now(), time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask(t, u, Options{}); got != "renewed.example" {
+		t.Errorf("got %s", got)
+	}
+	c.forward(time.Second)
+	if err := os.WriteFile(key, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask(t, u, Options{}); got != "renewed.example" {
+		t.Errorf("got %s", got)
+	}
 }

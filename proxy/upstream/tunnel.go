@@ -136,6 +136,7 @@ type tunnel struct {
 	onDone func()
 	once   sync.Once
 	active atomic.Int64 // when a byte last came from either side, Unix nanoseconds
+	ended  atomic.Bool  // one direction has
 }
 
 // hijack lets fasthttp hand the client's connection to a tunnel.
@@ -202,10 +203,22 @@ type reader interface{ Read(p []byte) (int, error) }
 func (t *tunnel) copy(to net.Conn, half net.Conn, source net.Conn, from reader) {
 	err := t.pump(to, source, from)
 	if err == nil && closeWrite(half) {
-		return
+		// The other direction need not be waited for as long as for a stream.
+		t.ended.Store(true)
+		if to.SetReadDeadline(time.Now().Add(t.up.cfg.IdleTimeout)) == nil {
+			return
+		}
 	}
 	to.Close()
 	source.Close()
+}
+
+// limit is how long both sides may be silent.
+func (t *tunnel) limit() time.Duration {
+	if t.ended.Load() {
+		return t.up.cfg.IdleTimeout
+	}
+	return t.up.cfg.StreamTimeout
 }
 
 func (t *tunnel) pump(to, source net.Conn, from reader) (err error) {
@@ -216,11 +229,14 @@ func (t *tunnel) pump(to, source net.Conn, from reader) (err error) {
 			err = fmt.Errorf("panic: %v", r)
 		}
 	}()
-	limit := t.up.cfg.StreamTimeout
 	for {
+		limit := t.limit()
 		silent := time.Since(time.Unix(0, t.active.Load()))
 		if err := source.SetReadDeadline(time.Now().Add(limit - silent)); err != nil {
 			return err
+		}
+		if t.limit() != limit {
+			continue // the other direction ended meanwhile
 		}
 		n, err := from.Read(*buf)
 		if n > 0 {
@@ -237,7 +253,7 @@ func (t *tunnel) pump(to, source net.Conn, from reader) (err error) {
 		case err == nil:
 		case isEnd(err):
 			return nil
-		case !isTimeout(err) || time.Since(time.Unix(0, t.active.Load())) >= limit:
+		case !isTimeout(err) || time.Since(time.Unix(0, t.active.Load())) >= t.limit():
 			return err
 		}
 	}

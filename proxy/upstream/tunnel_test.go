@@ -147,7 +147,7 @@ func TestTunnelThatIsNeverHandedOver(t *testing.T) {
 	u := newUpstream(t, o.url())
 	var done atomic.Int32
 	tun := &tunnel{up: u, onDone: func() { done.Add(1) }}
-	c, err := u.members[0].pool.acquire(true, "")
+	c, err := u.members[0].pool.acquire(true, false, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,6 +36,10 @@ type upload struct {
 	proceed  chan struct{}    // closed when the origin wants the body; nil: it is sent unasked
 	once     sync.Once        // closes proceed
 
+	began  time.Time
+	before int64       // bytes that the connection had carried then
+	slow   atomic.Bool // it makes room for others
+
 	tail atomic.Bool // the client's part is done, the last write is under way
 	stop atomic.Bool // send no more
 	done chan struct{}
@@ -49,19 +53,29 @@ type upload struct {
 
 func (u *Upstream) startUpload(c *conn, head []byte, body io.Reader, length int64, opts *Options) *upload {
 	up := &upload{
-		up: u, conn: c, body: body, left: length, interrupt: opts.Interrupt, done: make(chan struct{}),
+		up: u, conn: c, began: time.Now(), before: c.BytesWritten(), body: body, left: length, interrupt: opts.Interrupt, done: make(chan struct{}),
 		trailers: opts.Trailers,
 		head:     append([]byte(nil), head...), // the scratch goes back before the upload ends
 	}
 	if opts.Expect {
 		up.proceed = make(chan struct{})
 	}
+	c.pool.uploads.add(up)
 	go up.run()
 	return up
 }
 
+// giveUp ends an upload whose client is too slow.
+func (p *upload) giveUp() {
+	p.slow.Store(true)
+	if p.interrupt != nil {
+		p.interrupt()
+	}
+}
+
 func (p *upload) run() {
 	defer close(p.done)
+	defer p.conn.pool.uploads.remove(p)
 	defer func() {
 		if r := recover(); r != nil {
 			p.err = &Error{Op: "send request", Kind: Client, Err: fmt.Errorf("panic: %v", r)}
@@ -71,6 +85,10 @@ func (p *upload) run() {
 	buf := p.up.buffers.Get().(*[]byte)
 	defer p.up.buffers.Put(buf)
 	p.err = p.send(*buf)
+	p.conn.pool.uploads.remove(p)
+	if p.slow.Load() && isClient(p.err) {
+		p.err = clientError(ErrSlowBody)
+	}
 	switch {
 	case p.err == nil:
 		p.finish(p.up.cfg.HeaderTimeout)

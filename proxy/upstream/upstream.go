@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"strings"
 	"sync"
 	"time"
 )
@@ -23,6 +22,7 @@ type Upstream struct {
 	members []*member
 	shared  *shared
 	stop    context.CancelFunc // of the checks
+	closed  bool               // guarded by shared.mu
 	scratch sync.Pool          // *scratch
 	buffers sync.Pool          // *[]byte of copyBufferSize
 }
@@ -113,7 +113,7 @@ func (u *Upstream) newMember(c Server) (*member, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &member{weight: float64(c.Weight), backup: c.Backup, checks: u.cfg.Health.Path != "", seed: hashText(strings.ToLower(c.URL))}
+	m := &member{weight: float64(c.Weight), backup: c.Backup, checks: u.cfg.Health.Path != "", seed: hashText(o.address)}
 	switch u.cfg.Host {
 	case HostUpstream:
 		m.host = o.host
@@ -146,6 +146,10 @@ func (u *Upstream) Name() string { return u.cfg.Name }
 func (u *Upstream) Close() {
 	u.shared.mu.Lock()
 	defer u.shared.mu.Unlock()
+	if u.closed {
+		return
+	}
+	u.closed = true
 	u.stop()
 	for _, m := range u.members {
 		if m.users--; m.users == 0 {

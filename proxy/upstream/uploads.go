@@ -1,0 +1,94 @@
+package upstream
+
+import (
+	"errors"
+	"sync"
+	"time"
+)
+
+const (
+	// slowAge and slowRate are from when on, and below how many bytes a second on
+	// average, a request body gives way to others, if there is no room for them.
+	slowAge  = 10 * time.Second
+	slowRate = 1 << 10
+)
+
+// ErrSlowBody says that a request body came so slowly that it had to make room.
+var ErrSlowBody = errors.New("the request body came too slowly while others waited")
+
+var errUploads = errors.New("as many request bodies as may be are on their way")
+
+// uploads are the requests to one server whose bodies are sent as they come. They
+// have at most half of its connections: clients that are slow with their bodies, by
+// fate or by design, leave the other half to requests that hold none for long.
+type uploads struct {
+	room    chan struct{}
+	waiting chan struct{}
+
+	mu    sync.Mutex
+	under map[*upload]struct{}
+}
+
+func newUploads(maxConns, maxPending int) *uploads {
+	return &uploads{
+		room: make(chan struct{}, max(1, maxConns/2)), waiting: make(chan struct{}, max(1, maxPending/2)),
+		under: make(map[*upload]struct{}),
+	}
+}
+
+// enter waits for room, and makes some if it can.
+func (l *uploads) enter(limit time.Duration) error {
+	select {
+	case l.room <- struct{}{}:
+		return nil
+	default:
+	}
+	select {
+	case l.waiting <- struct{}{}:
+		defer func() { <-l.waiting }()
+	default:
+		return errUploads
+	}
+	l.evict(time.Now())
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case l.room <- struct{}{}:
+		return nil
+	case <-timer.C:
+		return errUploads
+	}
+}
+
+func (l *uploads) leave() { <-l.room }
+
+func (l *uploads) add(p *upload) {
+	l.mu.Lock()
+	l.under[p] = struct{}{}
+	l.mu.Unlock()
+}
+
+func (l *uploads) remove(p *upload) {
+	l.mu.Lock()
+	delete(l.under, p)
+	l.mu.Unlock()
+}
+
+// evict gives up the slowest body, if one is slow enough.
+func (l *uploads) evict(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var slowest *upload
+	least := float64(slowRate)
+	for p := range l.under {
+		if age := now.Sub(p.began); age >= slowAge {
+			if rate := float64(p.conn.BytesWritten()-p.before) / age.Seconds(); rate < least {
+				slowest, least = p, rate
+			}
+		}
+	}
+	if slowest != nil {
+		delete(l.under, slowest)
+		slowest.giveUp()
+	}
+}
