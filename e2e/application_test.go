@@ -35,7 +35,7 @@ func startApplication(t *testing.T) *application {
 	_, port, _ := net.SplitHostPort(address)
 	cmd := exec.Command(program(t, "node"), "app.js", port)
 	cmd.Dir = dir
-	process := startOrigin(t, address, cmd)
+	process := startProgram(t, address, cmd)
 	return &application{newClient(t, "http://"+address), process}
 }
 
@@ -137,6 +137,44 @@ func TestLongPolling(t *testing.T) {
 			app.publish(strconv.Itoa(i), fmt.Sprintf("for %d", i))
 		}
 		group.Wait()
+	})
+}
+
+// Whoever hangs up while the application says nothing is noticed there soon, so
+// that nobody who is gone holds its connections.
+func TestClientGone(t *testing.T) {
+	const clients = 50
+	overEach(t, func(t *testing.T, p protocol) {
+		app := startApplication(t)
+		f := p.open(t, app.config())
+		transport := f.transport(t)
+		ctx, hangUp := context.WithCancel(t.Context())
+		defer hangUp()
+		var group sync.WaitGroup
+		for i := range clients {
+			group.Go(func() {
+				resp, err := f.open(ctx, transport, http.MethodGet, fmt.Sprintf("/poll?channel=%d", i), nil)
+				if err == nil {
+					t.Errorf("poll %d: status %d", i, resp.StatusCode)
+				}
+			})
+			group.Go(func() {
+				resp, err := f.open(ctx, transport, http.MethodGet, fmt.Sprintf("/events?channel=%d", i), nil)
+				if err == nil {
+					_, err = io.Copy(io.Discard, resp.Body)
+				}
+				if err == nil {
+					t.Errorf("event stream %d came to its end", i)
+				}
+			})
+		}
+		app.await(2 * clients)
+		hangUp()
+		group.Wait()
+		app.await(0)
+		if gone := app.state().Gone; gone != 2*clients {
+			t.Errorf("%d clients went away, want %d", gone, 2*clients)
+		}
 	})
 }
 
@@ -250,7 +288,7 @@ func memory(t *testing.T, pid int) int64 {
 
 // Large bodies pass in both directions, and are never kept.
 func TestLargeBodies(t *testing.T) {
-	const size, most, growth = 1 << 30, 150 << 20, 50 << 20
+	const most, growth = 150 << 20, 50 << 20
 	overEach(t, func(t *testing.T, p protocol) {
 		app := startApplication(t)
 		f := p.open(t, app.config())
@@ -258,6 +296,10 @@ func TestLargeBodies(t *testing.T) {
 		before, peak := memory(t, f.cmd.Process.Pid), int64(0)
 		look := func() { peak = max(peak, memory(t, f.cmd.Process.Pid)) }
 		for framing, chunked := range map[string]bool{"by length": false, "chunked": true} {
+			size := int64(1 << 30)
+			if chunked {
+				size = int64(rounds(1<<28, 1<<30))
+			}
 			t.Run("download "+framing, func(t *testing.T) {
 				f.download(t, transport, &pattern{left: size, tick: look}, chunked)
 			})

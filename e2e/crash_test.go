@@ -3,12 +3,10 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -234,19 +232,4 @@ func (c *customer) check(t *testing.T) {
 	if !me.Known || me.Segment != segment || me.Orders != c.orders || int64(me.Revenue*100+0.5) != c.cents {
 		t.Errorf("%s: %+v, want segment %q, %d orders worth %d cents", c.name, me, segment, c.orders, c.cents)
 	}
-}
-
-// spawn starts the process again and waits for nothing.
-func (n *node) spawn() { n.spawnInto(n.output) }
-
-// spawnInto is spawn with another place for what the process writes.
-func (n *node) spawnInto(out io.Writer) {
-	n.t.Helper()
-	n.cmd = exec.Command(n.binary, n.args...)
-	n.cmd.Stdout, n.cmd.Stderr = out, out
-	if err := n.cmd.Start(); err != nil {
-		n.t.Fatal(err)
-	}
-	n.ended = make(chan error, 1)
-	go func(cmd *exec.Cmd, ended chan error) { ended <- cmd.Wait() }(n.cmd, n.ended)
 }

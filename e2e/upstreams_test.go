@@ -33,7 +33,7 @@ func startOriginProcess(t *testing.T, address string) *os.Process {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestOriginProcess$")
 	cmd.Env = append(os.Environ(), originVariable+"="+address)
-	return startOrigin(t, address, cmd)
+	return startProgram(t, address, cmd)
 }
 
 // One of three servers dies without a word, again and again, while visitors read and
