@@ -12,6 +12,9 @@ import (
 
 	xhttp2 "golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/sedge-proxy/sedge/decision"
+	"github.com/sedge-proxy/sedge/event"
 )
 
 // frames is a client that writes HTTP/2 frame by frame, also wrong ones.
@@ -186,20 +189,28 @@ func TestHTTP2RapidReset(t *testing.T) {
 }
 
 // A client that opens no window holds nothing for longer than the idle limit,
-// whether the body streams or is there as a whole.
+// whether the body streams or is there as a whole. What was not sent is not delivered.
 func TestHTTP2ZeroWindow(t *testing.T) {
-	page := strings.Replace(shopPage, "Text", strings.Repeat("text ", 50<<10), 1)
-	n := start(t, pages(t, "text/html", page, "Cache-Control", "max-age=60"), setup{
-		over: overHTTP2, engines: always(text("#hero", "Hi")), config: Config{IdleTimeout: 300 * time.Millisecond},
-	})
-	for _, kind := range []string{"streamed", "from memory"} {
-		f := dialFrames(t, n, xhttp2.Setting{ID: xhttp2.SettingInitialWindowSize, Val: 0})
-		f.request(1, true)
-		if a := f.answer(1); a.status != "200" || !a.isCut {
-			t.Errorf("%s: %+v", kind, a)
+	for size, page := range map[string]string{"large": strings.Replace(shopPage, "Text", strings.Repeat("text ", 50<<10), 1), "small": shopPage} {
+		plan := text("#hero", "Hi")
+		plan.Triggers = []decision.Trigger{{Exposure: decision.Exposure{Assignment: decision.Assignment{Experiment: "hero", Arm: "a"}}, Edits: []int{0}}}
+		n := start(t, pages(t, "text/html", page, "Cache-Control", "max-age=60"), setup{
+			over: overHTTP2, engines: always(plan), config: Config{IdleTimeout: 300 * time.Millisecond},
+		})
+		_, cookie := n.visitor()
+		for round, kind := range []string{"streamed", "from memory"} {
+			f := dialFrames(t, n, xhttp2.Setting{ID: xhttp2.SettingInitialWindowSize, Val: 0})
+			f.request(1, true, "cookie", cookie, "user-agent", "Mozilla/5.0 Firefox/130.0")
+			if a := f.answer(1); a.status != "200" || !a.isCut {
+				t.Errorf("%s, %s: %+v", size, kind, a)
+			}
+			eventually(t, kind+": nothing is left over", func() bool { return n.server.Stats().Streams.Load() == 0 && n.server.Stats().InFlight.Load() == 0 })
+			// One more came through between the two.
+			if triggered, delivered := len(n.engines.recorded(event.Trigger)), len(n.engines.recorded(event.Delivery)); triggered != 2*round+1 || delivered != round {
+				t.Errorf("%s, %s: triggered %d times, delivered %d times", size, kind, triggered, delivered)
+			}
+			n.get("/", "Cookie", cookie) // into memory
 		}
-		eventually(t, kind+": nothing is left over", func() bool { return n.server.Stats().Streams.Load() == 0 })
-		n.get("/") // into memory
 	}
 }
 
