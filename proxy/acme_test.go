@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/sedge-proxy/sedge/proxy/certificate"
 )
@@ -28,6 +29,7 @@ type acmeServer struct {
 	url       string
 	challenge string // the type that it offers
 	node      *node  // whom it checks
+	hasty     bool   // its first certificate is about to end
 
 	mu      sync.Mutex
 	orders  int
@@ -74,7 +76,7 @@ func (a *acmeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/orders":
 		var order struct{ Identifiers []struct{ Value string } }
 		_ = json.Unmarshal(payload, &order)
-		a.domain, a.status = order.Identifiers[0].Value, "pending"
+		a.domain, a.status, a.csr = order.Identifiers[0].Value, "pending", nil
 		a.orders++
 		reply(201, "/order", a.order())
 	case "/order":
@@ -100,7 +102,11 @@ func (a *acmeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		w.Header().Set("Content-Type", "application/pem-certificate-chain")
-		_, _ = w.Write(testAuthority().sign(a.t, csr.PublicKey, csr.DNSNames...))
+		valid := 12 * time.Hour
+		if a.orders == 1 && a.hasty {
+			valid = time.Minute
+		}
+		_, _ = w.Write(testAuthority().signFor(a.t, valid, csr.PublicKey, csr.DNSNames...))
 	default:
 		a.t.Errorf("asked for %s", r.URL.Path)
 	}
@@ -185,6 +191,31 @@ func TestACME(t *testing.T) {
 				t.Errorf("%d orders", authority.orders)
 			}
 		})
+	}
+}
+
+// A certificate that is about to end is renewed while it is shown, and nobody waits
+// for that.
+func TestACMERenews(t *testing.T) {
+	authority, config := startACME(t, "http-01")
+	authority.hasty = true
+	n := start(t, pages(t, "text/plain", "ok"), setup{config: Config{DataDir: t.TempDir(), TLS: TLS{ACME: config}}})
+	authority.mu.Lock()
+	authority.node = n
+	authority.mu.Unlock()
+	left := func() time.Duration {
+		if got := n.shown("shop.example"); got != "shop.example" {
+			t.Fatalf("shown %q; log %s", got, n.log)
+		}
+		expiries, _ := n.server.Certificates()
+		return time.Until(expiries[0].At)
+	}
+	if at := left(); at <= 0 {
+		t.Errorf("at first: %v", at)
+	}
+	eventually(t, "renewed", func() bool { return left() > time.Hour })
+	if _, failures := n.server.Certificates(); failures != 0 || authority.orders != 2 {
+		t.Errorf("%d failures, %d orders", failures, authority.orders)
 	}
 }
 

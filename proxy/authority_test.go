@@ -56,13 +56,18 @@ func (a *authority) client() *tls.Config {
 // sign makes a certificate in PEM.
 func (a *authority) sign(t testing.TB, key any, names ...string) []byte {
 	t.Helper()
+	return a.signFor(t, 12*time.Hour, key, names...)
+}
+
+func (a *authority) signFor(t testing.TB, valid time.Duration, key any, names ...string) []byte {
+	t.Helper()
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
 		SerialNumber: serial, DNSNames: names, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(12 * time.Hour),
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(valid),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key, a.key)
 	if err != nil {

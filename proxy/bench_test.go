@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sedge-proxy/sedge/decision"
 )
@@ -27,24 +28,23 @@ func BenchmarkRequest(b *testing.B) {
 		engines *engines
 		routes  []Route
 		logged  bool
+		over    protocol
 	}{
-		{"plain", "no-store", always(plan), []Route{{Upstream: "origin", Personalize: new(bool)}}, false},
-		{"pass-through", "no-store", &engines{}, nil, false},
-		{"cached variant", "s-maxage=600", always(plan), nil, false},
-		{"cached variant, access log", "s-maxage=600", always(plan), nil, true},
-		{"uncached rewrite", "no-store", always(plan), nil, false},
+		{"plain", "no-store", always(plan), []Route{{Upstream: "origin", Personalize: new(bool)}}, false, ""},
+		{"pass-through", "no-store", &engines{}, nil, false, ""},
+		{"cached variant", "s-maxage=600", always(plan), nil, false, ""},
+		{"cached variant, access log", "s-maxage=600", always(plan), nil, true, ""},
+		{"cached variant, TLS", "s-maxage=600", always(plan), nil, false, overTLS},
+		{"uncached rewrite", "no-store", always(plan), nil, false, ""},
 	}
 	for _, c := range cases {
 		b.Run(c.name, func(b *testing.B) {
 			o := rawOrigin(b, func(r *bufio.Reader, conn net.Conn) { serveFixed(r, conn, page, c.control) })
-			n := start(b, o, setup{engines: discarding(c.engines), routes: c.routes, config: Config{AccessLog: &c.logged}})
+			n := start(b, o, setup{over: c.over, engines: discarding(c.engines), routes: c.routes, config: Config{AccessLog: &c.logged}})
 			n.server.access = slog.New(slog.NewJSONHandler(io.Discard, nil))
 			_, cookie := n.visitor()
-			conn, err := net.Dial("tcp", n.addr)
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer conn.Close()
+			conn := n.dial()
+			_ = conn.SetDeadline(time.Time{})
 			request := []byte("GET /page?x=1 HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) Firefox/130.0\r\n" +
 				"Accept: text/html,*/*;q=0.8\r\nSec-Fetch-Dest: document\r\nCookie: a=b; " + cookie + "\r\n\r\n")
 			r := bufio.NewReaderSize(conn, 64<<10)

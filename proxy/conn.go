@@ -336,12 +336,7 @@ func (c *conn) send(parts ...[]byte) error {
 		}
 		first := c.vector[0]
 		if c.tls != nil {
-			// Encryption copies anyway, and many small records cost more.
-			for _, part := range parts {
-				c.held = append(c.held, part...)
-			}
-			written, err := c.out.Write(c.held)
-			return c.account(c.held, int64(written), err)
+			return c.seal(c.vector[:n])
 		}
 		c.countWrite()
 		c.buffers = c.vector[:n]
@@ -352,6 +347,31 @@ func (c *conn) send(parts ...[]byte) error {
 		written, err := c.writePieces(part)
 		if err := c.account(part, written, err); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// sealed is how much one record of TLS holds.
+const sealed = 16 << 10
+
+// seal writes parts over TLS in as few records as they need. The caller holds mu.
+func (c *conn) seal(parts [][]byte) error {
+	buffer := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buffer)
+	record, filled := (*buffer)[:sealed], 0
+	for i, part := range parts {
+		for len(part) > 0 {
+			n := copy(record[filled:], part)
+			filled, part = filled+n, part[n:]
+			if filled < sealed && i < len(parts)-1 {
+				continue
+			}
+			written, err := c.out.Write(record[:filled])
+			if err := c.account(parts[0], int64(written), err); err != nil {
+				return err
+			}
+			filled = 0
 		}
 	}
 	return nil

@@ -3,6 +3,9 @@ package proxy
 import (
 	"bufio"
 	"bytes"
+	"cmp"
+	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -573,43 +576,70 @@ func TestCacheDeception(t *testing.T) {
 // A client that leaves while nothing comes takes its request along.
 func TestAbandonedRequestIsGivenUp(t *testing.T) {
 	t.Parallel() // it waits
-	arrived, left := make(chan struct{}), make(chan struct{})
-	n := start(t, rawOrigin(t, func(r *bufio.Reader, c net.Conn) {
-		if _, err := readRequest(r); err != nil {
-			return
-		}
-		close(arrived)
-		_, _ = r.ReadByte()
-		close(left)
-	}), setup{})
-	c := dialNode(t, n)
-	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-	<-arrived
-	c.Close()
-	select {
-	case <-left:
-	case <-time.After(10 * time.Second): // header_timeout is 30 s
-		t.Error("the origin still works for nobody")
-	}
-	eventually(t, "nothing is in flight", func() bool { return n.server.Stats().InFlight.Load() == 0 })
-}
-
-// A client that has sent the next request already has not left.
-func TestPatientClientIsServed(t *testing.T) {
-	t.Parallel() // it waits
-	n := start(t, rawOrigin(t, func(r *bufio.Reader, c net.Conn) {
-		for {
+	for _, over := range []protocol{plainHTTP1, overTLS, overHTTP2} {
+		arrived, left := make(chan struct{}), make(chan struct{})
+		n := start(t, rawOrigin(t, func(r *bufio.Reader, c net.Conn) {
 			if _, err := readRequest(r); err != nil {
 				return
 			}
-			<-time.After(1200 * time.Millisecond) // longer than nobody is looked for
-			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+			close(arrived)
+			_, _ = r.ReadByte()
+			close(left)
+		}), setup{over: over})
+		ctx, leave := context.WithCancel(t.Context())
+		req, _ := http.NewRequestWithContext(ctx, "GET", n.base+"/", nil)
+		go func() {
+			<-arrived
+			leave()
+		}()
+		if resp, err := n.client.Do(req); err == nil {
+			resp.Body.Close()
+			t.Errorf("%s: answered with %s", over, resp.Status)
 		}
-	}), setup{})
-	c := dialNode(t, n)
-	_, _ = io.WriteString(c, "GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-	if answers := readAll(c); strings.Count(answers, "HTTP/1.1 200 OK") != 2 {
-		t.Errorf("%q", answers)
+		select {
+		case <-left:
+		case <-time.After(10 * time.Second): // header_timeout is 30 s
+			t.Errorf("%s: the origin still works for nobody", over)
+		}
+		eventually(t, "nothing is in flight", func() bool { return n.server.Stats().InFlight.Load() == 0 })
+	}
+}
+
+// A client that has sent the next request already has not left, even if it will say
+// no more.
+func TestPatientClientIsServed(t *testing.T) {
+	for _, over := range []protocol{plainHTTP1, overTLS} {
+		for _, half := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, half-closed %v", cmp.Or(over, "h1"), half), func(t *testing.T) {
+				t.Parallel() // it waits
+				arrived := make(chan struct{}, 2)
+				n := start(t, rawOrigin(t, func(r *bufio.Reader, c net.Conn) {
+					for {
+						if _, err := readRequest(r); err != nil {
+							return
+						}
+						arrived <- struct{}{}
+						<-time.After(1200 * time.Millisecond) // longer than nobody is looked for
+						_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+					}
+				}), setup{over: over})
+				c, want := n.dial(), 2
+				_, _ = io.WriteString(c, "GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
+				<-arrived
+				_, _ = io.WriteString(c, "GET / HTTP/1.0\r\n\r\n") // the shortest there is
+				if half {
+					want = 1 // nothing is unread then, so that it counts as having left
+					socket := c
+					if secured, ok := c.(*tls.Conn); ok {
+						socket = secured.NetConn()
+					}
+					_ = socket.(*net.TCPConn).CloseWrite()
+				}
+				if answers := readAll(c); !strings.HasPrefix(answers, "HTTP/1.1 200 OK") || strings.Count(answers, "HTTP/1.1 200 OK") != want {
+					t.Errorf("%q", answers)
+				}
+			})
+		}
 	}
 }
 

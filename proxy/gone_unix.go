@@ -4,10 +4,13 @@ package proxy
 
 import "syscall"
 
+// sealedRequest is the length of the shortest request, "GET / HTTP/1.0", over TLS.
+const sealedRequest = 39
+
 // gone reports whether the client's socket has ended: nothing more will come, and
 // nothing has come that was not read. A client that ends only its own direction
 // looks the same, and is taken for one that has left, as other proxies do. Over TLS
-// a client that takes its leave looks as if it had sent something.
+// the client's farewell may stand in front of the end.
 func (c *conn) gone() bool {
 	socket, ok := c.place.raw.(syscall.Conn)
 	if !ok {
@@ -19,9 +22,10 @@ func (c *conn) gone() bool {
 	}
 	gone := false
 	err = raw.Control(func(fd uintptr) { // it minds no deadline
-		var b [1]byte
+		var b [sealedRequest]byte
 		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		gone = n == 0 && err == nil || err != nil && err != syscall.EAGAIN && err != syscall.EINTR
+		gone = n == 0 && err == nil || err != nil && err != syscall.EAGAIN && err != syscall.EINTR ||
+			c.tls != nil && n < len(b) && hasEnded(int(fd))
 	})
 	return gone || err != nil
 }
