@@ -34,6 +34,7 @@ var contract = []struct {
 	{"slow body streams", contractSlowBodyStreams},
 	{"head of stream at once", contractHeadOfStreamAtOnce},
 	{"big bodies are streamed", contractBigBodiesAreStreamed},
+	{"held upload", contractHeldUpload},
 	{"early answer", contractEarlyAnswer},
 	{"body limit", contractBodyLimit},
 	{"corrupt gzip", contractCorruptGzip},
