@@ -27,6 +27,7 @@ type load struct {
 type result struct {
 	served, refused float64 // per second
 	p50, p99        time.Duration
+	late            time.Duration // p99 of how late requests were sent: this program's own fault
 	errors          int
 }
 
@@ -39,6 +40,7 @@ type client struct {
 
 	mu      sync.Mutex
 	served  []time.Duration
+	late    []time.Duration
 	refused int
 	errors  int
 }
@@ -147,12 +149,11 @@ func (c *client) skip(length int) error {
 
 func (c *client) work(free chan<- *client, address string) {
 	for due := range c.due {
-		if os.Getenv("FROMSEND") != "" {
-			due = time.Now()
-		}
+		late := time.Since(due)
 		status, _, err := c.roundTrip()
 		took := time.Since(due)
 		c.mu.Lock()
+		c.late = append(c.late, late)
 		switch {
 		case err != nil || status != 200 && status != 503:
 			c.errors++
@@ -174,7 +175,7 @@ func (c *client) work(free chan<- *client, address string) {
 func (l *load) run(rate float64, length time.Duration) result {
 	for _, c := range l.clients {
 		c.mu.Lock()
-		c.served, c.refused, c.errors = nil, 0, 0
+		c.served, c.late, c.refused, c.errors = nil, nil, 0, 0
 		c.mu.Unlock()
 	}
 	began := time.Now()
@@ -189,13 +190,17 @@ func (l *load) run(rate float64, length time.Duration) result {
 	}
 	seconds := time.Since(began).Seconds()
 	var r result
-	var served []time.Duration
+	var served, late []time.Duration
 	for _, c := range l.clients {
-		served = append(served, c.served...)
+		served, late = append(served, c.served...), append(late, c.late...)
 		r.refused += float64(c.refused) / seconds
 		r.errors += c.errors
 	}
 	slices.Sort(served)
+	slices.Sort(late)
+	if n := len(late); n > 0 {
+		r.late = late[n*99/100]
+	}
 	r.served = float64(len(served)) / seconds
 	if n := len(served); n > 0 {
 		r.p50, r.p99 = served[n/2], served[n*99/100]

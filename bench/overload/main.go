@@ -73,9 +73,9 @@ func measureLoad(n *node, length time.Duration, conns int, factor float64) error
 	defer l.close()
 	l.run(0, length/5) // everything is warm
 	most := l.run(0, length)
-	fmt.Printf("%-34s %9s %9s %9s %9s %9s %9s\n", "personalized pages", "offered/s", "served/s", "refused/s", "p50 ms", "p99 ms", "errors")
+	fmt.Printf("%-34s %9s %9s %9s %9s %9s %9s %9s\n", "personalized pages", "offered/s", "served/s", "refused/s", "p50 ms", "p99 ms", "errors", "sent late")
 	report := func(name string, offered float64, r result) {
-		fmt.Printf("%-34s %9.0f %9.0f %9.0f %9.2f %9.2f %9d\n", name, offered, r.served, r.refused, ms(r.p50), ms(r.p99), r.errors)
+		fmt.Printf("%-34s %9.0f %9.0f %9.0f %9.2f %9.2f %9d %9.2f\n", name, offered, r.served, r.refused, ms(r.p50), ms(r.p99), r.errors, ms(r.late))
 	}
 	report("as many as it can (8 at a time)", most.served, most)
 	calm := l.run(0.7*most.served, length)
