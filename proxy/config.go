@@ -91,9 +91,9 @@ type Config struct {
 	// by default. Beyond it a request is answered with 503 and Retry-After at once.
 	MaxInFlight int `mapstructure:"max_in_flight"`
 
-	// MaxQueueDelay is how long work may wait for a processor in the median; 10ms
-	// by default. Beyond it a growing share of the requests is answered with 503 and
-	// Retry-After at once, so that the others are served quickly.
+	// MaxQueueDelay is how long requests may wait for a processor; 10ms by default.
+	// When they wait longer for a while, a growing share of them is answered with 503
+	// and Retry-After at once, so that the others are served quickly.
 	MaxQueueDelay time.Duration `mapstructure:"max_queue_delay"`
 
 	// MaxMemory bounds the memory of the process, its plugins apart. The garbage
