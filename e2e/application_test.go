@@ -35,7 +35,7 @@ func startApplication(t *testing.T) *application {
 	_, port, _ := net.SplitHostPort(address)
 	cmd := exec.Command(program(t, "node"), "app.js", port)
 	cmd.Dir = dir
-	process := startOrigin(t, address, cmd)
+	process := startProgram(t, address, cmd)
 	return &application{newClient(t, "http://"+address), process}
 }
 
@@ -137,6 +137,44 @@ func TestLongPolling(t *testing.T) {
 			app.publish(strconv.Itoa(i), fmt.Sprintf("for %d", i))
 		}
 		group.Wait()
+	})
+}
+
+// Whoever hangs up while the application says nothing is noticed there soon, so
+// that nobody who is gone holds its connections.
+func TestClientGone(t *testing.T) {
+	const clients = 50
+	overEach(t, func(t *testing.T, p protocol) {
+		app := startApplication(t)
+		f := p.open(t, app.config())
+		transport := f.transport(t)
+		ctx, hangUp := context.WithCancel(t.Context())
+		defer hangUp()
+		var group sync.WaitGroup
+		for i := range clients {
+			group.Go(func() {
+				resp, err := f.open(ctx, transport, http.MethodGet, fmt.Sprintf("/poll?channel=%d", i), nil)
+				if err == nil {
+					t.Errorf("poll %d: status %d", i, resp.StatusCode)
+				}
+			})
+			group.Go(func() {
+				resp, err := f.open(ctx, transport, http.MethodGet, fmt.Sprintf("/events?channel=%d", i), nil)
+				if err == nil {
+					_, err = io.Copy(io.Discard, resp.Body)
+				}
+				if err == nil {
+					t.Errorf("event stream %d came to its end", i)
+				}
+			})
+		}
+		app.await(2 * clients)
+		hangUp()
+		group.Wait()
+		app.await(0)
+		if gone := app.state().Gone; gone != 2*clients {
+			t.Errorf("%d clients went away, want %d", gone, 2*clients)
+		}
 	})
 }
 

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -233,16 +232,4 @@ func (c *customer) check(t *testing.T) {
 	if !me.Known || me.Segment != segment || me.Orders != c.orders || int64(me.Revenue*100+0.5) != c.cents {
 		t.Errorf("%s: %+v, want segment %q, %d orders worth %d cents", c.name, me, segment, c.orders, c.cents)
 	}
-}
-
-// spawn starts the process again and waits for nothing.
-func (n *node) spawn() {
-	n.t.Helper()
-	n.cmd = exec.Command(n.binary, n.args...)
-	n.cmd.Stdout, n.cmd.Stderr = n.output, n.output
-	if err := n.cmd.Start(); err != nil {
-		n.t.Fatal(err)
-	}
-	n.ended = make(chan error, 1)
-	go func(cmd *exec.Cmd, ended chan error) { ended <- cmd.Wait() }(n.cmd, n.ended)
 }

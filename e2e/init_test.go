@@ -51,9 +51,9 @@ func serveFiles(t *testing.T, dir string) string {
 }
 
 // starter writes what `sedge init` prints for an upstream into a file.
-func starter(t *testing.T, upstream string) string {
+func starter(t *testing.T, build func() (string, error), upstream string) string {
 	t.Helper()
-	stdout, stderr, err := run(t, "init", "--upstream", upstream)
+	stdout, stderr, err := runBinary(t, build, "init", "--upstream", upstream)
 	if err != nil {
 		t.Fatalf("sedge init: %v\n%s", err, stderr)
 	}
@@ -74,7 +74,7 @@ func starter(t *testing.T, upstream string) string {
 func TestRealPagesComeThroughUnchanged(t *testing.T) {
 	dir := testdata(t, "html/pages")
 	upstream := serveFiles(t, dir)
-	n := startServe(t, binary, starter(t, upstream))
+	n := startServe(t, binary, starter(t, binary, upstream))
 	direct, through := newClient(t, upstream), newClient(t, n.site)
 	files, err := filepath.Glob(filepath.Join(dir, "*.html"))
 	if err != nil || len(files) == 0 {
@@ -119,7 +119,7 @@ func TestInitFollowsTheCanonicalHost(t *testing.T) {
 	t.Cleanup(origin.Close)
 	canonical = strings.TrimPrefix(origin.URL, "http://")
 
-	n := startServe(t, binary, starter(t, origin.URL))
+	n := startServe(t, binary, starter(t, binary, origin.URL))
 	c := newClient(t, n.site)
 	if got := c.page("/").body; !strings.Contains(got, "<h1>/</h1>") {
 		t.Errorf("home: %s", got)
@@ -132,7 +132,7 @@ func TestInitFollowsTheCanonicalHost(t *testing.T) {
 func TestUpstreamThatIsDown(t *testing.T) {
 	gone := httptest.NewServer(nil)
 	gone.Close()
-	n := startServe(t, binary, starter(t, gone.URL))
+	n := startServe(t, binary, starter(t, binary, gone.URL))
 	a := newClient(t, n.site).do(http.MethodGet, "/", "")
 	if a.status != http.StatusBadGateway || !strings.Contains(a.header.Get("Content-Type"), "text/html") {
 		t.Errorf("status %d, %s", a.status, a.header.Get("Content-Type"))

@@ -102,7 +102,7 @@ func startNginx(t *testing.T) (base string, files map[string][]byte) {
 			t.Fatal(err)
 		}
 	}
-	startOrigin(t, address, exec.Command(path, "-p", root, "-c", config))
+	startProgram(t, address, exec.Command(path, "-p", root, "-c", config))
 	return "http://" + address, files
 }
 

@@ -32,6 +32,7 @@ type node struct {
 	origin  string // of the sample shop; "" for serve
 	admin   string
 	dataDir string
+	socket  *os.File // the site's listener where a supervisor holds it, nil otherwise
 
 	cmd    *exec.Cmd
 	output *output
@@ -79,6 +80,12 @@ func startServe(t *testing.T, build func() (string, error), config string) *node
 // serveConfig is startServe with a configuration given as values.
 func serveConfig(t *testing.T, config map[string]any) *node {
 	t.Helper()
+	return startServe(t, binary, writeConfig(t, config))
+}
+
+// writeConfig writes a configuration into a file.
+func writeConfig(t *testing.T, config map[string]any) string {
+	t.Helper()
 	text, err := json.Marshal(config) // JSON is YAML
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +94,7 @@ func serveConfig(t *testing.T, config map[string]any) *node {
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return startServe(t, binary, path)
+	return path
 }
 
 func (n *node) start(build func() (string, error)) {
@@ -105,15 +112,7 @@ func (n *node) start(build func() (string, error)) {
 // launch starts the process, also again after its end, and waits until it is ready.
 func (n *node) launch() {
 	n.t.Helper()
-	n.cmd = exec.Command(n.binary, n.args...)
-	n.cmd.Stdout, n.cmd.Stderr = n.output, n.output
-	n.cmd.Env = append(os.Environ(), "NO_COLOR=1")
-	n.cmd.WaitDelay = 5 * time.Second // an orphan may hold the pipe
-	if err := n.cmd.Start(); err != nil {
-		n.t.Fatal(err)
-	}
-	n.ended = make(chan error, 1)
-	go func(cmd *exec.Cmd, ended chan error) { ended <- cmd.Wait() }(n.cmd, n.ended)
+	n.spawn()
 	waitFor(n.t, startTimeout, "the node is ready", func() error {
 		select {
 		case err := <-n.ended:
@@ -132,6 +131,24 @@ func (n *node) launch() {
 		}
 		return nil
 	})
+}
+
+// spawn starts the process and waits for nothing.
+func (n *node) spawn() {
+	n.t.Helper()
+	n.cmd = exec.Command(n.binary, n.args...)
+	if n.socket != nil { // passed on as systemd does
+		n.cmd = exec.Command("/bin/sh", append([]string{"-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" "$@"`, n.binary}, n.args...)...)
+		n.cmd.ExtraFiles = []*os.File{n.socket}
+	}
+	n.cmd.Stdout, n.cmd.Stderr = n.output, n.output
+	n.cmd.Env = append(os.Environ(), "NO_COLOR=1")
+	n.cmd.WaitDelay = 5 * time.Second // an orphan may hold the pipe
+	if err := n.cmd.Start(); err != nil {
+		n.t.Fatal(err)
+	}
+	n.ended = make(chan error, 1)
+	go func(cmd *exec.Cmd, ended chan error) { ended <- cmd.Wait() }(n.cmd, n.ended)
 }
 
 // finish ends the process in order, and shows its output if the test failed.
@@ -170,9 +187,19 @@ func (n *node) kill() {
 // stop ends the process in order and returns how it ended.
 func (n *node) stop() error {
 	n.t.Helper()
-	if err := n.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	n.signal(syscall.SIGTERM)
+	return n.end()
+}
+
+func (n *node) signal(s os.Signal) {
+	n.t.Helper()
+	if err := n.cmd.Process.Signal(s); err != nil {
 		n.t.Fatal(err)
 	}
+}
+
+// end waits for the process to end and returns how it did.
+func (n *node) end() error {
 	select {
 	case err := <-n.ended:
 		return err
@@ -218,7 +245,12 @@ func (n *node) report() report {
 // run executes a command of the same binary and returns what it printed.
 func run(t *testing.T, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
-	path, err := binary()
+	return runBinary(t, binary, args...)
+}
+
+func runBinary(t *testing.T, build func() (string, error), args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	path, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}

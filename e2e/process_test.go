@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// startOrigin runs a program that serves at an address until the test ends, and
+// startProgram runs a program that serves at an address until the test ends, and
 // shows what it wrote if the test failed.
-func startOrigin(t *testing.T, address string, cmd *exec.Cmd) *os.Process {
+func startProgram(t *testing.T, address string, cmd *exec.Cmd) *os.Process {
 	t.Helper()
 	out := &output{}
 	cmd.Stdout, cmd.Stderr = out, out

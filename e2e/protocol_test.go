@@ -14,8 +14,14 @@ type front struct {
 // protocol is a way in which clients come.
 type protocol struct {
 	name string
-	// open starts a node with a configuration.
-	open func(t *testing.T, config map[string]any) *front
+	// serve starts a node with a configuration file.
+	serve func(t *testing.T, build func() (string, error), file string) *front
+}
+
+// open starts a node with a configuration given as values.
+func (p protocol) open(t *testing.T, config map[string]any) *front {
+	t.Helper()
+	return p.serve(t, binary, writeConfig(t, config))
 }
 
 // overEach runs a test over each protocol. What real software shows behind Sedge
@@ -23,8 +29,8 @@ type protocol struct {
 func overEach(t *testing.T, test func(t *testing.T, p protocol)) {
 	t.Helper()
 	for _, p := range []protocol{
-		{"HTTP/1.1", func(t *testing.T, config map[string]any) *front {
-			n := serveConfig(t, config)
+		{"HTTP/1.1", func(t *testing.T, build func() (string, error), file string) *front {
+			n := startServe(t, build, file)
 			return &front{node: n, url: n.site}
 		}},
 	} {

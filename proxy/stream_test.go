@@ -250,6 +250,29 @@ func TestWhatIsNotEdited(t *testing.T) {
 	}
 }
 
+// A client who leaves an answer that has begun is noticed although the origin says
+// nothing more.
+func TestClientWhoLeavesIsNotWaitedFor(t *testing.T) {
+	left := make(chan struct{})
+	n := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "event")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+		close(left)
+	}), setup{})
+	resp, err := n.client.Get("http://" + n.addr + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	select {
+	case <-left:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the origin still talks to nobody")
+	}
+	eventually(t, "the stream is gone", func() bool { return n.server.Stats().Streams.Load() == 0 })
+}
+
 // openTunnel switches a connection to an origin that says hello and then repeats
 // what it hears, up to an exclamation mark.
 func openTunnel(t *testing.T) (*node, net.Conn, *bufio.Reader) {

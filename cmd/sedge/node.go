@@ -195,9 +195,14 @@ func (n *node) openSite(first *generation) error {
 	}
 	n.current.Store(first)
 	n.proxy.SetSite(site)
-	listener, err := n.proxy.Listen()
+	listener, err := passedListener()
 	if err != nil {
-		return listenError(err, "--listen", "server.listen")
+		return err
+	}
+	if listener == nil {
+		if listener, err = n.proxy.Listen(); err != nil {
+			return listenError(err, "--listen", "server.listen")
+		}
 	}
 	n.undo = append(n.undo, func() { listener.Close() })
 	secure, err := n.proxy.ListenTLS()

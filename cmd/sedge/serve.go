@@ -28,7 +28,10 @@ func (a *app) serveCommand() *cobra.Command {
 The file is read again when it changes and on SIGHUP; on any fault in it the old
 configuration stays, and the log says what is wrong. SIGTERM and Ctrl-C end the
 node in order: no new requests, running ones to their end, everything on disk. A
-second one ends it at once, and loses nothing that was acknowledged.`,
+second one ends it at once, and loses nothing that was acknowledged.
+
+A socket that systemd passes on (LISTEN_FDS) takes the place of server.listen, and
+lets a restart refuse nobody.`,
 		Example: `  sedge serve -c sedge.yaml
   sedge serve -c sedge.yaml --listen :80 --data-dir /var/lib/sedge
   SEDGE_SERVER_LISTEN=:80 sedge serve -c sedge.yaml`,

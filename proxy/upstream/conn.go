@@ -3,12 +3,18 @@ package upstream
 import (
 	"bufio"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"sync/atomic"
 	"syscall"
 	"time"
 )
+
+// goneTime is how often a client who waits is looked for.
+const goneTime = time.Second
+
+var errGone = errors.New("the client left before the answer was complete")
 
 // StrictConn limits the idle time of each read and write instead of the whole
 // message, tells the end of a connection in the middle of a message from its end
@@ -23,23 +29,43 @@ type StrictConn struct {
 	// InMessage makes an end of the stream an io.ErrUnexpectedEOF.
 	// It belongs to the reading goroutine, as ReadIdle does.
 	InMessage bool
+	// Gone, if set, is asked each second of ReadIdle whether nobody wants any more
+	// what is waited for.
+	Gone func() bool
 
 	in, out atomic.Int64
 }
 
 // Read reads what is there, waiting at most ReadIdle.
 func (c *StrictConn) Read(p []byte) (int, error) {
-	if c.ReadIdle > 0 {
-		if err := c.Conn.SetReadDeadline(time.Now().Add(c.ReadIdle)); err != nil {
-			return 0, err
-		}
-	}
-	n, err := c.Conn.Read(p)
+	n, err := c.read(p)
 	c.in.Add(int64(n))
 	if err == io.EOF && c.InMessage {
 		err = io.ErrUnexpectedEOF
 	}
 	return n, err
+}
+
+func (c *StrictConn) read(p []byte) (int, error) {
+	if c.ReadIdle == 0 {
+		return c.Conn.Read(p)
+	}
+	for left := c.ReadIdle; ; left -= goneTime {
+		wait := left
+		if c.Gone != nil {
+			wait = min(left, goneTime)
+		}
+		if err := c.Conn.SetReadDeadline(time.Now().Add(wait)); err != nil {
+			return 0, err
+		}
+		n, err := c.Conn.Read(p)
+		switch {
+		case n > 0 || wait == left || !isTimeout(err):
+			return n, err
+		case c.Gone():
+			return 0, &Error{Op: "read answer", Kind: Client, Err: errGone}
+		}
+	}
 }
 
 // Write writes p in pieces, so that a slow but living reader is not taken for a

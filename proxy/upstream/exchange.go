@@ -36,8 +36,8 @@ type Options struct {
 	Expect bool
 
 	// Gone reports whether the client has left. It is asked from time to time
-	// while nothing comes of an answer to a request without a body, which is then
-	// given up.
+	// while nothing comes of an answer, or of the rest of it, to a request that is
+	// sent in one piece. Then that is given up.
 	Gone func() bool
 	// Scheme and Host are how the client knows the site, as "https" and its Host
 	// header: headers that name it so are mapped to the origin's name.
@@ -228,7 +228,10 @@ func (x *exchange) readHead(c *conn, s *scratch, opts *Options, sendErr error) e
 		}
 		x.upload.answer()
 	} else if opts.Gone != nil {
-		if err := awaitByte(c, limit, opts.Gone); err != nil {
+		c.ReadIdle, c.Gone = limit, opts.Gone
+		_, err := c.br.Peek(1)
+		c.ReadIdle = 0
+		if err != nil {
 			return fail("read answer", err)
 		}
 	}
@@ -243,28 +246,6 @@ func (x *exchange) readHead(c *conn, s *scratch, opts *Options, sendErr error) e
 		return fail("send request", sendErr)
 	}
 	return fail("read answer", cutEOF(err))
-}
-
-// goneTime is how often a client who waits for an answer is looked for.
-const goneTime = time.Second
-
-var errGone = errors.New("the client left before an answer came")
-
-// awaitByte waits for the first byte of an answer, as long as somebody wants it.
-func awaitByte(c *conn, limit time.Duration, gone func() bool) error {
-	for deadline := time.Now().Add(limit); ; {
-		left := time.Until(deadline)
-		if err := c.Conn.SetReadDeadline(time.Now().Add(min(left, goneTime))); err != nil {
-			return err
-		}
-		_, err := c.br.Peek(1)
-		switch {
-		case err == nil || !isTimeout(err) || left <= goneTime:
-			return cutEOF(err)
-		case gone():
-			return &Error{Op: "read answer", Kind: Client, Err: errGone}
-		}
-	}
 }
 
 func cutEOF(err error) error {

@@ -282,7 +282,7 @@ func (p *pool) release(c *conn, reuse bool) {
 }
 
 func (p *pool) push(c *conn) bool {
-	c.ReadIdle, c.InMessage = 0, false
+	c.ReadIdle, c.InMessage, c.Gone = 0, false, nil
 	if cap(c.head) > readBufferSize {
 		c.head = nil
 	}

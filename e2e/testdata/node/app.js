@@ -44,6 +44,8 @@ async function body(req) {
 }
 
 const routes = {
+  '/page': (req, res) => res.writeHead(200, { 'Content-Type': 'text/html' }).end('<!doctype html><title>page</title><h1>Plain</h1>'),
+
   '/state': (req, res) => res.end(JSON.stringify(state)),
 
   '/events': (req, res, query) => {
