@@ -25,7 +25,7 @@ type browser struct {
 	shots string
 }
 
-func openBrowser(t *testing.T) *browser {
+func openBrowser(t *testing.T, more ...chromedp.ExecAllocatorOption) *browser {
 	t.Helper()
 	options := append([]chromedp.ExecAllocatorOption{}, chromedp.DefaultExecAllocatorOptions[:]...)
 	options = append(options,
@@ -37,6 +37,7 @@ func openBrowser(t *testing.T) *browser {
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-component-update", true),
 	)
+	options = append(options, more...)
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(stop)
 	ctx, cancel := chromedp.NewContext(allocator)
@@ -49,6 +50,12 @@ func openBrowser(t *testing.T) *browser {
 		t.Fatalf("start the browser: %v", err)
 	}
 	return b
+}
+
+// browser opens one that takes the front's certificate.
+func (f *front) browser(t *testing.T) *browser {
+	t.Helper()
+	return openBrowser(t, chromedp.Flag("ignore-certificate-errors", f.roots != nil))
 }
 
 // do runs browser actions within a minute.
@@ -161,5 +168,27 @@ func TestBrowserSeesEachSegmentsPage(t *testing.T) {
 			return fmt.Errorf("%d orders", got)
 		}
 		return nil
+	})
+}
+
+// A browser buys in the shop, over each protocol.
+func TestBrowserBuys(t *testing.T) {
+	shop := startDemo(t, binary)
+	overEach(t, func(t *testing.T, p protocol) {
+		config := behind(shop.origin, true)
+		config["experiences"] = []any{map[string]any{
+			"name": "hello", "pages": []string{"/"},
+			"edits": []any{map[string]any{"select": "#hero h1", "op": "set_inner", "text": "Changed"}},
+		}}
+		f := p.open(t, config)
+		b := f.browser(t)
+		if got := b.home(f.url+"/", "buys-"+strings.ReplaceAll(p.name, "/", "-")).Headline; got != "Changed" {
+			t.Errorf("the headline is %q", got)
+		}
+		want := map[bool]string{false: "http/1.1", true: "h2"}[p.secure]
+		if got := read(b, "read the protocol", chromedp.Evaluate[string](`performance.getEntriesByType("navigation")[0].nextHopProtocol`)); got != want {
+			t.Errorf("the browser speaks %s", got)
+		}
+		b.buy(f.url, "kiln-mug")
 	})
 }

@@ -1,17 +1,11 @@
 package e2e
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -26,49 +20,12 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// certificate makes a certificate for names and addresses, signed by a CA of its
-// own, and the CA as PEM.
-func certificate(t *testing.T, names ...string) (own tls.Certificate, ca []byte) {
-	t.Helper()
-	sign := func(template, parent *x509.Certificate, public *ecdsa.PublicKey, by *ecdsa.PrivateKey) []byte {
-		template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
-		der, err := x509.CreateCertificate(rand.Reader, template, parent, public, by)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return der
-	}
-	newKey := func() *ecdsa.PrivateKey {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return key
-	}
-	rootKey, key := newKey(), newKey()
-	root := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Sedge test CA"},
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	ca = sign(root, root, &rootKey.PublicKey, rootKey)
-	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
-	for _, name := range names {
-		if ip := net.ParseIP(name); ip != nil {
-			leaf.IPAddresses = append(leaf.IPAddresses, ip)
-		} else {
-			leaf.DNSNames = append(leaf.DNSNames, name)
-		}
-	}
-	own = tls.Certificate{Certificate: [][]byte{sign(leaf, root, &key.PublicKey, rootKey)}, PrivateKey: key}
-	return own, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca})
-}
-
 // members is a site that exists under one name and over HTTPS only, and has a
 // login that trusts no request from elsewhere.
 type members struct {
 	plain string // base URL that it redirects from
 	host  string // its one true name
-	ca    []byte
+	ca    string // file of who vouches for that
 
 	mu       sync.Mutex
 	direct   []string // requests that did not come through Sedge
@@ -98,9 +55,13 @@ func startMembers(t *testing.T) *members {
 		}
 		mux.ServeHTTP(w, r)
 	}))
-	own, ca := certificate(t, bareName, properName)
-	m.ca = ca
-	secure.TLS = &tls.Config{Certificates: []tls.Certificate{own}}
+	files := newCertificate(t, bareName, properName)
+	pair, err := tls.LoadX509KeyPair(files.cert, files.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.ca = files.ca
+	secure.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
 	secure.StartTLS()
 	t.Cleanup(secure.Close)
@@ -214,7 +175,7 @@ func (m *members) insider(t *testing.T) func() (string, error) {
 		}
 		start = fmt.Sprintf(`exec unshare -rm sh -c 'mount --bind "%s" /etc/hosts && exec "$0" "$@"' '%s' "$@"`, hosts, path)
 	}
-	script := file("sedge", "#!/bin/sh\nexport SSL_CERT_FILE='"+file("ca.pem", string(m.ca), 0o644)+"'\n"+start+"\n", 0o755)
+	script := file("sedge", "#!/bin/sh\nexport SSL_CERT_FILE='"+m.ca+"'\n"+start+"\n", 0o755)
 	return func() (string, error) { return script, nil }
 }
 
@@ -224,13 +185,13 @@ func TestBrowserLogsIn(t *testing.T) {
 	overEach(t, func(t *testing.T, p protocol) {
 		m := startMembers(t)
 		insider := m.insider(t)
-		f := p.serve(t, insider, starter(t, insider, m.plain))
+		f := p.openFile(t, insider, starter(t, insider, m.plain))
 		t.Cleanup(func() {
 			if len(m.direct) > 0 || len(m.refusals) > 0 {
 				t.Errorf("past Sedge: %q; refused: %q", m.direct, m.refusals)
 			}
 		})
-		b := openBrowser(t)
+		b := f.browser(t)
 		at := func(path, title string) {
 			t.Helper()
 			waitFor(t, 20*time.Second, "the browser is at "+f.url+path+", "+title, func() error {

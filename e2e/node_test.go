@@ -80,12 +80,6 @@ func startServe(t *testing.T, build func() (string, error), config string) *node
 // serveConfig is startServe with a configuration given as values.
 func serveConfig(t *testing.T, config map[string]any) *node {
 	t.Helper()
-	return startServe(t, binary, writeConfig(t, config))
-}
-
-// writeConfig writes a configuration into a file.
-func writeConfig(t *testing.T, config map[string]any) string {
-	t.Helper()
 	text, err := json.Marshal(config) // JSON is YAML
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +88,7 @@ func writeConfig(t *testing.T, config map[string]any) string {
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return path
+	return startServe(t, binary, path)
 }
 
 func (n *node) start(build func() (string, error)) {

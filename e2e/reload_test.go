@@ -2,13 +2,11 @@ package e2e
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -40,13 +38,7 @@ func (v *versions) config(number int64) map[string]any {
 // reload puts the next configuration in force.
 func (v *versions) reload(f *front) {
 	f.t.Helper()
-	text, err := json.Marshal(v.config(v.written.Add(1)))
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	if err := os.WriteFile(f.args[2], text, 0o600); err != nil {
-		f.t.Fatal(err)
-	}
+	f.configure(f.t, v.config(v.written.Add(1)))
 	before := f.metric("sedge_config_generation")
 	f.signal(syscall.SIGHUP)
 	waitFor(f.t, 20*time.Second, "the configuration is reloaded", func() error {
@@ -269,7 +261,7 @@ func TestDrain(t *testing.T) {
 
 		f.signal(syscall.SIGTERM)
 		waitFor(t, 10*time.Second, "new connections are refused", func() error {
-			nc, err := net.Dial("tcp", strings.TrimPrefix(f.node.site, "http://"))
+			nc, err := net.Dial("tcp", f.url[strings.Index(f.url, "//")+2:])
 			if err == nil {
 				nc.Close()
 				return errors.New("one was taken")

@@ -29,7 +29,7 @@ func (f *front) dial(t *testing.T, path string, options *websocket.DialOptions) 
 	if options == nil {
 		options = &websocket.DialOptions{}
 	}
-	options.HTTPClient = &http.Client{Transport: f.transport(t)}
+	options.HTTPClient = &http.Client{Transport: f.upgradable(t)}
 	c, resp, err := websocket.Dial(t.Context(), f.url+path, options)
 	if err != nil {
 		t.Fatalf("open %s: %v %v", path, resp, err)
@@ -166,7 +166,7 @@ func TestWebSocket(t *testing.T) {
 		})
 
 		t.Run("refused", func(t *testing.T) {
-			_, resp, err := websocket.Dial(t.Context(), f.url+"/nowhere", &websocket.DialOptions{HTTPClient: &http.Client{Transport: f.transport(t)}})
+			_, resp, err := websocket.Dial(t.Context(), f.url+"/nowhere", &websocket.DialOptions{HTTPClient: &http.Client{Transport: f.upgradable(t)}})
 			if err == nil || resp == nil || resp.StatusCode != http.StatusForbidden {
 				t.Fatalf("%v, %v", resp, err)
 			}
