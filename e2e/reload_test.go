@@ -39,34 +39,38 @@ func (v *versions) config(number int64) map[string]any {
 func (v *versions) reload(f *front) {
 	f.t.Helper()
 	f.configure(f.t, v.config(v.written.Add(1)))
-	before := f.metric("sedge_config_generation")
 	f.signal(syscall.SIGHUP)
-	waitFor(f.t, 20*time.Second, "the configuration is reloaded", func() error {
-		if f.metric("sedge_config_generation") == before {
-			return errors.New("it is the one before")
-		}
-		return nil
+	c := f.client(f.t)
+	waitFor(f.t, 20*time.Second, "the configuration is in force", func() error {
+		_, err := v.seen(c, v.written.Load())
+		return err
 	})
+	c.http.CloseIdleConnections()
 	v.applied.Store(v.written.Load())
 }
 
-// check loads the page and finds it served by a configuration that was in force
-// at some moment since it was asked for.
-func (v *versions) check(c *client) error {
-	least := v.applied.Load()
+// seen loads the page and returns the number of the configuration that served it,
+// which must be at least that given.
+func (v *versions) seen(c *client, least int64) (number int64, err error) {
 	a, err := c.try(http.MethodGet, "/page", "")
 	if err != nil {
-		return err
+		return 0, err
 	}
-	var number int64
 	_, text, _ := strings.Cut(a.body, "<h1>")
-	if _, err := fmt.Sscanf(text, "version %d.</h1>", &number); err != nil || a.status != http.StatusOK {
-		return fmt.Errorf("status %d, %q", a.status, a.body)
+	if _, err := fmt.Sscanf(text, "version %d.</h1>", &number); err != nil || a.status != http.StatusOK || number < least {
+		return 0, fmt.Errorf("status %d, %q, want version %d or later", a.status, a.body, least)
 	}
-	if most := v.written.Load(); number < least || number > most {
-		return fmt.Errorf("version %d, but %d to %d were in force", number, least, most)
+	return number, nil
+}
+
+// check finds the page served by a configuration that was in force at some moment
+// since it was asked for.
+func (v *versions) check(c *client) error {
+	number, err := v.seen(c, v.applied.Load())
+	if most := v.written.Load(); err == nil && number > most {
+		err = fmt.Errorf("version %d, but %d is the last", number, most)
 	}
-	return nil
+	return err
 }
 
 // crowd is visitors who do not stop.
