@@ -153,7 +153,7 @@ func (x *exchange) end() {
 		x.fail(fasthttp.StatusInternalServerError, "internal error")
 		x.ctx.SetConnectionClose()
 	}
-	if !x.down.reusable() {
+	if x.server.draining.Load() || !x.down.reusable() {
 		x.ctx.SetConnectionClose()
 	}
 	if !x.tunnelled {

@@ -104,7 +104,7 @@ func (l *listener) run() error {
 		if err != nil {
 			return err
 		}
-		go l.prepare(place)
+		l.server.preparing.Go(func() { l.prepare(place) })
 	}
 }
 

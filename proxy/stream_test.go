@@ -273,6 +273,22 @@ func TestClientWhoLeavesIsNotWaitedFor(t *testing.T) {
 	eventually(t, "the stream is gone", func() bool { return n.server.Stats().Streams.Load() == 0 })
 }
 
+// A request that was on its way over an idle connection when the end began is
+// answered, with word that it was the last one there.
+func TestShutdownAnswersLastRequests(t *testing.T) {
+	n := start(t, pages(t, "text/plain", "here"), setup{})
+	n.get("/")
+	ended := make(chan error, 1)
+	go func() { ended <- n.server.Shutdown(t.Context()) }()
+	eventually(t, "the end has begun", n.server.draining.Load)
+	if r := n.get("/"); r.body != "here" || !r.Close {
+		t.Errorf("%d %q, close: %v", r.StatusCode, r.body, r.Close)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
 // openTunnel switches a connection to an origin that says hello and then repeats
 // what it hears, up to an exclamation mark.
 func openTunnel(t *testing.T) (*node, net.Conn, *bufio.Reader) {
