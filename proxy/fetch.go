@@ -61,6 +61,7 @@ func (x *exchange) prepare() {
 		Host:           x.host,
 		TrustForwarded: x.trusted,
 		Via:            x.down.via(),
+		OmitVia:        !x.route.upstream.TellsVia(),
 		StripCookies:   x.site.cookieNames,
 		AddHeaders:     x.requestIDHeader(),
 	}

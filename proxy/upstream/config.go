@@ -90,6 +90,12 @@ type Config struct {
 	// was changed, since they compare the two.
 	Host string `mapstructure:"host"`
 
+	// Via is whether requests tell in the Via header that they came through Sedge,
+	// as HTTP wants it; true by default. Some servers compress nothing for such
+	// requests: nginx, unless its gzip_proxied says "any". A loop that leads through
+	// an upstream without it is not noticed.
+	Via *bool `mapstructure:"via"`
+
 	// DialTimeout bounds name look-up, connecting and TLS handshake together, and
 	// likewise the wait for a free connection. Default 5s.
 	DialTimeout time.Duration `mapstructure:"dial_timeout"`

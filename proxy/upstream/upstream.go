@@ -137,6 +137,9 @@ func (u *Upstream) newMember(c Server) (*member, error) {
 	return m, nil
 }
 
+// TellsVia reports whether requests to the origin say that they came through Sedge.
+func (u *Upstream) TellsVia() bool { return u.cfg.Via == nil || *u.cfg.Via }
+
 // Name returns the name that the configuration gave.
 func (u *Upstream) Name() string { return u.cfg.Name }
 
