@@ -54,6 +54,7 @@ type conn struct {
 
 	// Of the goroutine that reads.
 	fresh     bool      // no request has come yet
+	refused   bool      // the request is one too many
 	headEnds  time.Time // deadline of the head that is being read
 	readUntil time.Time // deadline that is set
 

@@ -127,7 +127,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 
 // begin takes an exchange from the pool and pins the site.
 func (s *Server) begin(ctx *fasthttp.RequestCtx) *exchange {
-	if !s.overload.admits() {
+	if s.isRefused(ctx) {
 		s.refuse(ctx)
 		return nil
 	}

@@ -23,28 +23,40 @@ var headBuffers = sync.Pool{New: func() any {
 // An error is returned only if nothing came. What is wrong after that, and a head
 // that is too large, shows when fasthttp reads on.
 func (c *conn) gather() error {
-	in := &c.in
-	if in.left() == 0 {
-		if err := c.awaitHead(); err != nil {
-			return err
+	for {
+		if c.in.left() == 0 {
+			if err := c.awaitHead(); err != nil {
+				return err
+			}
 		}
+		c.fresh = false
+		c.headEnds = time.Now().Add(c.server.cfg.HeaderTimeout)
+		c.phase.Store(phaseHead)
+		whole := c.gatherRest()
+		c.refused = !c.server.overload.admits()
+		if !c.refused || !whole || !c.refuseAtOnce() {
+			return nil
+		}
+		c.phase.Store(phaseIdle)
 	}
-	c.fresh = false
-	c.headEnds = time.Now().Add(c.server.cfg.HeaderTimeout)
-	c.phase.Store(phaseHead)
+}
+
+// gatherRest reads on to the end of the head, and reports whether that has come.
+func (c *conn) gatherRest() bool {
+	in := &c.in
 	for seen := 0; !endsHead(in.rest[in.taken:], seen); {
 		seen = in.left()
 		if seen >= int(c.server.cfg.MaxHeader) || c.armRead(phaseHead) != nil {
-			return nil
+			return false
 		}
 		in.room()
 		n, err := c.Conn.Read(in.rest[len(in.rest):cap(in.rest)])
 		in.rest = in.rest[:len(in.rest)+n]
 		if err != nil {
-			return nil
+			return false
 		}
 	}
-	return nil
+	return true
 }
 
 // endsHead reports whether p holds the empty line that ends a head. The first bytes

@@ -1,11 +1,12 @@
 package proxy
 
 import (
+	"bytes"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"runtime/metrics"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,14 +26,14 @@ const (
 	// count as one.
 	queuePerCPU = 8
 
-	// overdue is how many times the limit a canary may be away before nearly
-	// everything is refused.
-	overdue = 3
-
 	// wholeShare is the share that stands for all requests. Some are always
 	// admitted: without them nobody would learn that the load is over.
 	wholeShare = 1 << 16
-	mostShed   = wholeShare * 49 / 50
+	leastShare = wholeShare / 50
+
+	// gain is by how much the share that is admitted changes with each canary, for a
+	// queue that is twice as long as it may be, and for one that is empty.
+	gain = 0.02
 
 	// memoryEase is the share of the memory limit below which all is well again.
 	memoryEase = 0.9
@@ -60,7 +61,8 @@ type overload struct {
 	away   atomic.Bool   // it has not come back
 	before uint32        // requests that had come when it was sent; of whoever sends it
 	came   atomic.Uint32 // requests since start
-	share  atomic.Uint32 // of requests that are refused, of wholeShare
+	delay  atomic.Int64  // of the last canary
+	share  atomic.Uint32 // of requests that are admitted, of wholeShare
 	turn   atomic.Uint32
 	stands atomic.Bool // the queue is long, and has been for a while
 	full   atomic.Bool // memory is at its limit
@@ -68,10 +70,12 @@ type overload struct {
 }
 
 func newOverload(cfg *Config, inFlight *atomic.Int64) *overload {
-	return &overload{
+	o := &overload{
 		maxInFlight: int64(cfg.MaxInFlight), maxDelay: cfg.MaxQueueDelay, maxMemory: int64(cfg.MaxMemory), inFlight: inFlight,
 		fewest: uint32(queuePerCPU * runtime.GOMAXPROCS(0)),
 	}
+	o.share.Store(wholeShare)
+	return o
 }
 
 // start sends for the canary. Without it the limits of requests and memory hold
@@ -106,13 +110,14 @@ func (o *overload) watch(read *os.File) {
 		now, share := time.Now(), o.share.Load()
 		delay := time.Duration(now.UnixNano() - o.sent.Load())
 		long := delay > o.maxDelay && o.came.Load()-o.before >= o.fewest
-		stands := queue.stands(now, long) || long && share > 0
+		stands := queue.stands(now, long) || long && share < wholeShare
 		switch {
 		case stands:
-			o.share.Store(moreShare(share, float64(delay)/float64(o.maxDelay)))
+			o.share.Store(nextShare(share, float64(delay)/float64(o.maxDelay)))
 		case !long:
-			o.share.Store(lessShare(share))
+			o.share.Store(nextShare(share, min(1, float64(delay)/float64(o.maxDelay))))
 		}
+		o.delay.Store(int64(delay))
 		o.stands.Store(stands)
 		if o.maxMemory > 0 {
 			o.watchMemory(memory())
@@ -138,15 +143,19 @@ func (o *overload) admits() bool {
 		return false
 	}
 	share := o.share.Load()
-	if late > overdue*o.maxDelay && o.stands.Load() {
-		share = mostShed // until the queue is gone; the share itself finds its place later
-	}
-	if share == 0 {
+	if share == wholeShare && !o.stands.Load() {
 		return true
 	}
-	// Refusals are spread evenly: the sum of shares steps over a whole at each.
+	// What is queued already is made up for at once; the share itself follows slowly
+	// and finds its place.
+	if delay := max(late, time.Duration(o.delay.Load())); delay > o.maxDelay {
+		share = uint32(float64(share) * float64(o.maxDelay) / float64(delay))
+	}
+	share = max(share, leastShare)
+	// Those that are admitted are spread evenly: the sum of shares steps over a whole
+	// at each.
 	after := o.turn.Add(share)
-	return after/wholeShare == (after-share)/wholeShare
+	return after/wholeShare != (after-share)/wholeShare
 }
 
 // sendCanary sends it, if the last is a moment ago; if one is away, it tells for how
@@ -186,15 +195,11 @@ func (q *queue) stands(now time.Time, long bool) bool {
 	return long && now.Sub(q.since) >= patience
 }
 
-// moreShare refuses more when the queue is so many times as long as it may be.
-func moreShare(share uint32, excess float64) uint32 {
-	step := 0.02 + 0.05*min(excess-1, 4)
-	return min(mostShed, share+uint32(float64(wholeShare-share)*step))
-}
-
-// lessShare refuses a little less.
-func lessShare(share uint32) uint32 {
-	return share - min(share, share/128+wholeShare/4096)
+// nextShare admits less while the queue is longer than it may be, so many times, and
+// more while it is shorter.
+func nextShare(share uint32, length float64) uint32 {
+	change := max(0.7, 1-gain*(length-1))
+	return min(wholeShare, max(leastShare, uint32(math.Ceil(float64(share)*change))))
 }
 
 // newMemoryProbe returns a function that tells how many bytes of memory the Go
@@ -207,8 +212,70 @@ func newMemoryProbe() func() int64 {
 	}
 }
 
-// retryAfter is how many seconds a client that was refused is asked to wait.
-const retryAfter = 2
+const (
+	// retryAfter is how many seconds a client that was refused is asked to wait.
+	retryAfter  = "2"
+	refusalType = "text/plain; charset=utf-8"
+	refusalText = "The site is too busy at the moment; please try again in a few seconds.\n"
+)
+
+// refusal is the whole answer to a request beyond the limits.
+var refusal = fmt.Appendf(nil, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: %s\r\nContent-Length: %d\r\nRetry-After: %s\r\nCache-Control: no-store\r\n\r\n%s",
+	refusalType, len(refusalText), retryAfter, refusalText)
+
+// refuseAtOnce answers the request whose head was gathered, before anything was made
+// of it, if it is such that this cannot go wrong.
+func (c *conn) refuseAtOnce() bool {
+	end := plainGet(c.in.rest[c.in.taken:])
+	if end < 0 {
+		return false
+	}
+	c.mu.Lock()
+	err := c.send(refusal)
+	c.mu.Unlock()
+	if err != nil {
+		return false
+	}
+	c.in.taken += end
+	c.server.stats.Shed.Add(1)
+	c.server.stats.answered(fasthttp.StatusServiceUnavailable)
+	return true
+}
+
+// plainGet returns where the head of a GET ends that has no body and wants nothing
+// special of the connection, or -1 for any other head, and for one that leaves any
+// doubt.
+func plainGet(head []byte) int {
+	end := bytes.Index(head, []byte("\r\n\r\n"))
+	if end < 0 || !bytes.HasPrefix(head, []byte("GET /")) {
+		return -1
+	}
+	line, rest, _ := bytes.Cut(head[:end+2], []byte("\r\n"))
+	if !bytes.HasSuffix(line, []byte(" HTTP/1.1")) || bytes.IndexByte(line, '\n') >= 0 {
+		return -1
+	}
+	for len(rest) > 0 {
+		line, rest, _ = bytes.Cut(rest, []byte("\r\n"))
+		if bytes.IndexByte(line, '\n') >= 0 || line[0] == ' ' || line[0] == '\t' {
+			return -1
+		}
+		for _, name := range [...]string{"content-", "transfer-", "connection", "expect", "upgrade"} {
+			if len(line) >= len(name) && equalFold(line[:len(name)], name) && !equalFold(line, "connection: keep-alive") {
+				return -1
+			}
+		}
+	}
+	return end + 4
+}
+
+// isRefused reports whether a request is one too many. Over HTTP/1.1 that was asked
+// when its head had come.
+func (s *Server) isRefused(ctx *fasthttp.RequestCtx) bool {
+	if c, ok := ctx.Conn().(*conn); ok {
+		return c.refused
+	}
+	return !s.overload.admits()
+}
 
 // refuse answers a request beyond the limits with as little work as possible.
 func (s *Server) refuse(ctx *fasthttp.RequestCtx) {
@@ -216,10 +283,10 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx) {
 	s.stats.answered(fasthttp.StatusServiceUnavailable)
 	resp := &ctx.Response
 	resp.SetStatusCode(fasthttp.StatusServiceUnavailable)
-	resp.Header.Set(fasthttp.HeaderRetryAfter, strconv.Itoa(retryAfter))
+	resp.Header.Set(fasthttp.HeaderRetryAfter, retryAfter)
 	resp.Header.Set(fasthttp.HeaderCacheControl, "no-store")
-	resp.Header.SetContentType("text/plain; charset=utf-8")
-	resp.SetBodyString("The site is too busy at the moment; please try again in a few seconds.\n")
+	resp.Header.SetContentType(refusalType)
+	resp.SetBodyString(refusalText)
 	if !s.bodiless(ctx) {
 		resp.SetConnectionClose() // a body is not waited for
 	}

@@ -78,47 +78,96 @@ func TestRefusalKeepsTheConnection(t *testing.T) {
 	}
 }
 
-// Refusals are spread evenly, at any share.
+// Those that are admitted are spread evenly, at any share.
 func TestShareOfRefusals(t *testing.T) {
-	for _, percent := range []int{1, 10, 50, 85, 98} {
+	for _, percent := range []int{2, 10, 50, 85, 99} {
 		o := newOverload(&Config{MaxInFlight: 1, MaxQueueDelay: time.Second}, new(atomic.Int64))
 		o.share.Store(uint32(wholeShare * percent / 100))
-		refused := 0
+		admitted, gap, longest := 0, 0, 0
 		for range 10_000 {
-			if !o.admits() {
-				refused++
+			if o.admits() {
+				admitted++
+				gap = 0
+			} else if gap++; gap > longest {
+				longest = gap
 			}
 		}
-		if off := refused - 100*percent; off < -10 || off > 10 {
-			t.Errorf("share of %d %%: %d of 10000 refused", percent, refused)
+		if off := admitted - 100*percent; off < -10 || off > 10 || longest > 100/percent {
+			t.Errorf("share of %d %%: %d of 10000 admitted, %d refused in a row", percent, admitted, longest)
 		}
 	}
 }
 
-// The share grows while the queue stands, faster the longer it is, and ends when it
-// does; some requests always get through.
+// The share falls while the queue is too long, faster the longer it is, finds its
+// place where the queue is as long as it may be, and is whole again when it is gone;
+// some requests always get through.
 func TestShareFollowsTheQueue(t *testing.T) {
-	share, steps := uint32(0), 0
-	for ; share < wholeShare*4/5; steps++ {
-		share = moreShare(share, 5)
-	}
-	if steps > 12 {
-		t.Errorf("%d steps to refuse four of five at five times the load", steps)
-	}
+	share := uint32(wholeShare)
 	for range 1000 {
-		share = moreShare(share, 100)
+		share = nextShare(share, 100)
 	}
-	if share > mostShed {
-		t.Errorf("share %d", share)
+	if share != leastShare {
+		t.Errorf("share %d at a queue that does not end", share)
 	}
-	if a, b := moreShare(0, 1.1), moreShare(0, 3); a == 0 || a >= b {
+	if a, b := nextShare(wholeShare, 1.1), nextShare(wholeShare, 3); a >= wholeShare || b >= a {
 		t.Errorf("a little too long: %d, much too long: %d", a, b)
 	}
-	for steps = 0; share > 0; steps++ {
-		share = lessShare(share)
+	if at := nextShare(wholeShare/3, 1); at != wholeShare/3 {
+		t.Errorf("the share does not stay: %d", at)
 	}
-	if steps > 1000 {
+	steps := 0
+	for ; share < wholeShare; steps++ {
+		share = nextShare(share, 0)
+	}
+	if steps > 250 {
 		t.Errorf("%d steps until nothing is refused", steps)
+	}
+	// A node that gets five times what it can serve serves what it can: each step is
+	// 10 ms, the queue grows by what is admitted beyond that.
+	queue, served := 0.0, 0.0
+	share = wholeShare
+	for step := range 2000 {
+		admitted := 5 * float64(share) / wholeShare * min(1, 1/max(queue, 1e-9))
+		queue = max(0, queue+admitted-1)
+		share = nextShare(share, queue)
+		if step >= 500 {
+			served += min(1, queue+admitted)
+			if queue > 4 {
+				t.Fatalf("step %d: the queue is %.1f times as long as it may be", step, queue)
+			}
+		}
+	}
+	if served < 0.9*1500 {
+		t.Errorf("%.0f %% of what can be served is", served/15)
+	}
+}
+
+// What is refused before it is parsed leaves no doubt where it ends.
+func TestPlainGet(t *testing.T) {
+	const get = "GET /a HTTP/1.1\r\nHost: x\r\n"
+	for head, want := range map[string]bool{
+		get + "\r\n":                                 true,
+		get + "Connection: keep-alive\r\n\r\n":       true,
+		get + "\r\nGET /b HTTP/1.1\r\n":              true,
+		get + "Connection: close\r\n\r\n":            false,
+		get + "Content-Length: 0\r\n\r\n":            false,
+		get + "content-length : 5\r\n\r\n":           false,
+		get + "Transfer-Encoding: chunked\r\n\r\n":   false,
+		get + "A: b\nContent-Length: 5\r\n\r\n":      false,
+		get + " Content-Length: 5\r\n\r\n":           false,
+		get + "Upgrade: websocket\r\n\r\n":           false,
+		get + "Expect: 100-continue\r\n\r\n":         false,
+		"GET /a HTTP/1.0\r\nHost: x\r\n\r\n":         false,
+		"GET /a\nX: HTTP/1.1\r\nHost: x\r\n\r\n":     false,
+		"POST /a HTTP/1.1\r\nHost: x\r\n\r\n":        false,
+		"GET http://x/a HTTP/1.1\r\nHost: x\r\n\r\n": false,
+		get + "A: b\n\n":                             false,
+		get:                                          false,
+	} {
+		end := plainGet([]byte(head))
+		if (end >= 0) != want || end >= 0 && !strings.HasSuffix(head[:end], "\r\n\r\n") {
+			t.Errorf("%q: %d", head, end)
+		}
 	}
 }
 

@@ -255,8 +255,12 @@ func startOrigin() (*origin, error) {
 	}
 	var page bytes.Buffer
 	page.WriteString("<!doctype html><title>Shop</title><main><div id=hero><h1>Welcome</h1></div>\n")
-	for i := 0; page.Len() < 60<<10; i++ {
-		fmt.Fprintf(&page, "<article id=p%d><h2>Product %d</h2><p>Some text on what this product is good for.</p><a class=cta href=/p/%d>Buy</a></article>\n", i, i, i)
+	for i := range 12 {
+		fmt.Fprintf(&page, "<article id=p%d><h2>Product %d</h2><a class=cta href=/p/%d>Buy</a>\n", i, i, i)
+		for j := 0; page.Len() < (i+1)*5<<10; j++ {
+			fmt.Fprintf(&page, "<p>Line %d of some text on what this product is good for, and <em>for whom</em>.</p>\n", j)
+		}
+		page.WriteString("</article>\n")
 	}
 	page.WriteString("</main>")
 	answer := append(fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: %d\r\n\r\n", page.Len()), page.Bytes()...)
