@@ -37,6 +37,7 @@ type client struct {
 	br      *bufio.Reader
 	request []byte
 	due     chan time.Time
+	done    func() // told of the answer; may be nil
 
 	mu      sync.Mutex
 	served  []time.Duration
@@ -166,6 +167,9 @@ func (c *client) work(free chan<- *client, address string) {
 		if err != nil && c.dial(address) != nil {
 			c.br = bufio.NewReader(strings.NewReader(""))
 		}
+		if c.done != nil {
+			c.done()
+		}
 		free <- c
 	}
 }
@@ -208,18 +212,20 @@ func (l *load) run(rate float64, length time.Duration) result {
 	return r
 }
 
-// closedLoop keeps as many requests under way as that; the other connections rest.
+// closedLoop keeps as many requests under way as that, over all connections in turn.
 func (l *load) closedLoop(until time.Time) {
-	var resting []*client
-	for range len(l.clients) - underWay {
-		resting = append(resting, <-l.free)
-	}
+	room := make(chan struct{}, underWay)
 	for time.Now().Before(until) {
+		room <- struct{}{}
 		c := <-l.free
+		c.done = func() { <-room }
 		c.due <- time.Now()
 	}
-	for _, c := range resting {
-		l.free <- c
+	for range underWay {
+		room <- struct{}{}
+	}
+	for _, c := range l.clients {
+		c.done = nil
 	}
 }
 
@@ -243,21 +249,22 @@ func (l *load) close() {
 	}
 }
 
-// origin serves one page of 60 KB.
+// origin serves one page of about 60 KB, in which a number of elements are edited.
 type origin struct {
 	listener net.Listener
 }
 
-func startOrigin() (*origin, error) {
+func startOrigin(edits int) (*origin, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	var page bytes.Buffer
 	page.WriteString("<!doctype html><title>Shop</title><main><div id=hero><h1>Welcome</h1></div>\n")
-	for i := range 12 {
+	const size = 60 << 10
+	for i := range edits {
 		fmt.Fprintf(&page, "<article id=p%d><h2>Product %d</h2><a class=cta href=/p/%d>Buy</a>\n", i, i, i)
-		for j := 0; page.Len() < (i+1)*5<<10; j++ {
+		for j := 0; page.Len() < size*(i+1)/edits; j++ {
 			fmt.Fprintf(&page, "<p>Line %d of some text on what this product is good for, and <em>for whom</em>.</p>\n", j)
 		}
 		page.WriteString("</article>\n")
