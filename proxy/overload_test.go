@@ -135,6 +135,15 @@ func TestQueueStands(t *testing.T) {
 	}
 }
 
+// The clock on the wall may jump, and no canary would be sent until it is right again.
+func TestCanaryKeepsItsOwnTime(t *testing.T) {
+	n := start(t, pages(t, "text/plain", "ok"), setup{})
+	n.get("/")
+	if sent := time.Duration(n.server.overload.sent.Load()); sent > time.Hour {
+		t.Errorf("the canary was sent at %v after the start: that is the clock on the wall", sent)
+	}
+}
+
 // The canary comes back, and memory is looked at when it does.
 func TestCanary(t *testing.T) {
 	const limit = 1 << 40
