@@ -177,6 +177,10 @@ func (o *overload) sendCanary() time.Duration {
 	case since < sampleEvery || o.away.Swap(true):
 		return 0
 	}
+	for share, due := o.share.Load(), since/sampleEvery-1; share > 0 && due > 0; due-- {
+		share = lessShare(share) // for one that was not sent: there was nobody to wait
+		o.share.Store(share)
+	}
 	o.before = o.came.Load()
 	o.sent.Store(int64(now))
 	_, _ = o.pipe.Write([]byte{0}) // the empty pipe takes a byte without waiting

@@ -135,6 +135,29 @@ func TestQueueStands(t *testing.T) {
 	}
 }
 
+// The share sinks with time and not with requests: where most clients have left, the
+// others would be refused for minutes.
+func TestShareSinksWithoutRequests(t *testing.T) {
+	f := func(idle time.Duration, above, below float64) {
+		t.Helper()
+		o := newOverload(&Config{MaxInFlight: 1, MaxQueueDelay: time.Minute}, new(atomic.Int64))
+		if err := o.start(); err != nil {
+			t.Fatal(err)
+		}
+		defer o.stop()
+		o.share.Store(mostShed)
+		o.sent.Store(int64(time.Since(o.begun) - idle))
+		o.admits()
+		if share := float64(o.share.Load()) / wholeShare; share < above || share > below {
+			t.Errorf("share %.3f after %v without a request, want %.2f to %.2f", share, idle, above, below)
+		}
+	}
+	f(sampleEvery, 0.95, 0.98)
+	f(2*time.Second, 0.01, 0.4)
+	f(time.Minute, 0, 0)
+	f(24*time.Hour, 0, 0)
+}
+
 // The clock on the wall may jump, and no canary would be sent until it is right again.
 func TestCanaryKeepsItsOwnTime(t *testing.T) {
 	n := start(t, pages(t, "text/plain", "ok"), setup{})
