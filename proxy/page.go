@@ -154,6 +154,7 @@ func (b *pageBody) replay() {
 	if b.whole {
 		b.arrived.rest = b.arrived.kept
 	} else {
+		b.raw.kept = append(b.raw.kept, b.arrived.rest...) // gathered, and not read yet
 		b.arrived.rest = b.raw.kept
 	}
 	b.source = &b.arrived
