@@ -165,7 +165,7 @@ func (n *node) finish() {
 		}
 	}
 	out := n.output.String()
-	if strings.Contains(out, "DATA RACE") || strings.Contains(out, "panic:") || strings.Contains(out, `"msg":"panic"`) {
+	if strings.Contains(out, "DATA RACE") || strings.Contains(out, "panic:") || strings.Contains(out, `"msg":"panic"`) || strings.Contains(out, ` panicked"`) {
 		n.t.Errorf("sedge %s raced or panicked", n.args[0])
 	}
 	if n.t.Failed() {

@@ -2,9 +2,7 @@ package proxy
 
 import (
 	"bytes"
-	"fmt"
 	"net/netip"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -148,8 +146,7 @@ func (s *Server) begin(ctx *fasthttp.RequestCtx) *exchange {
 // is to be told of the answer and gives everything back.
 func (x *exchange) end() {
 	if r := recover(); r != nil {
-		x.server.stats.Panics.Add(1)
-		x.server.log.Error("request panicked", "request_id", x.id, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+		x.server.notePanic("a request", r, "request_id", x.id)
 		x.fail(fasthttp.StatusInternalServerError, "internal error")
 		x.ctx.SetConnectionClose()
 	}

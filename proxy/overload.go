@@ -56,8 +56,11 @@ type overload struct {
 	inFlight    *atomic.Int64
 	fewest      uint32 // so many requests in the queue are not worth refusing
 
+	// Times are since begun: the clock on the wall may be set back while the canary
+	// is away, and none would be sent until it has caught up.
+	begun  time.Time
 	pipe   *os.File      // where the canary is sent; nil before start
-	sent   atomic.Int64  // when it was last sent, Unix nanoseconds
+	sent   atomic.Int64  // when it was last sent, in nanoseconds
 	away   atomic.Bool   // it has not come back
 	before uint32        // requests that had come when it was sent; of whoever sends it
 	came   atomic.Uint32 // requests since start
@@ -72,9 +75,10 @@ type overload struct {
 func newOverload(cfg *Config, inFlight *atomic.Int64) *overload {
 	o := &overload{
 		maxInFlight: int64(cfg.MaxInFlight), maxDelay: cfg.MaxQueueDelay, maxMemory: int64(cfg.MaxMemory), inFlight: inFlight,
-		fewest: uint32(queuePerCPU * runtime.GOMAXPROCS(0)),
+		fewest: uint32(queuePerCPU * runtime.GOMAXPROCS(0)), begun: time.Now(),
 	}
 	o.share.Store(wholeShare)
+	o.sent.Store(-int64(sampleEvery)) // the first is due
 	return o
 }
 
@@ -98,9 +102,18 @@ func (o *overload) stop() {
 	})
 }
 
-// watch looks at each canary that comes back.
+// watch looks at each canary that comes back. If it fails, nothing is refused any
+// more but what is over the number of requests.
 func (o *overload) watch(read *os.File) {
 	defer read.Close()
+	defer func() {
+		if recover() != nil {
+			o.away.Store(true) // none is sent
+			o.share.Store(wholeShare)
+			o.stands.Store(false)
+			o.full.Store(false)
+		}
+	}()
 	memory := newMemoryProbe()
 	var queue queue
 	for one := make([]byte, 1); ; {
@@ -108,7 +121,7 @@ func (o *overload) watch(read *os.File) {
 			return
 		}
 		now, share := time.Now(), o.share.Load()
-		delay := time.Duration(now.UnixNano() - o.sent.Load())
+		delay := now.Sub(o.begun) - time.Duration(o.sent.Load())
 		long := delay > o.maxDelay && o.came.Load()-o.before >= o.fewest
 		stands := queue.stands(now, long) || long && share < wholeShare
 		switch {
@@ -164,16 +177,23 @@ func (o *overload) sendCanary() time.Duration {
 	if o.pipe == nil {
 		return 0
 	}
-	now := time.Now().UnixNano()
-	since := time.Duration(now - o.sent.Load())
+	now := time.Since(o.begun)
+	since := now - time.Duration(o.sent.Load())
 	switch {
 	case o.away.Load():
 		return since
 	case since < sampleEvery || o.away.Swap(true):
 		return 0
 	}
+	if due := since/sampleEvery - 1; due > 0 {
+		o.delay.Store(0) // of canaries that were not sent: there was nobody to wait
+		for share := o.share.Load(); share < wholeShare && due > 0; due-- {
+			share = nextShare(share, 0)
+			o.share.Store(share)
+		}
+	}
 	o.before = o.came.Load()
-	o.sent.Store(now)
+	o.sent.Store(int64(now))
 	_, _ = o.pipe.Write([]byte{0}) // the empty pipe takes a byte without waiting
 	return 0
 }

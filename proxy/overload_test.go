@@ -184,6 +184,38 @@ func TestQueueStands(t *testing.T) {
 	}
 }
 
+// The share grows back with time and not with requests: where most clients have left, the
+// others would be refused for minutes.
+func TestShareGrowsWithoutRequests(t *testing.T) {
+	f := func(idle time.Duration, above, below float64) {
+		t.Helper()
+		o := newOverload(&Config{MaxInFlight: 1, MaxQueueDelay: time.Minute}, new(atomic.Int64))
+		if err := o.start(); err != nil {
+			t.Fatal(err)
+		}
+		defer o.stop()
+		o.share.Store(leastShare)
+		o.sent.Store(int64(time.Since(o.begun) - idle))
+		o.admits()
+		if share := float64(o.share.Load()) / wholeShare; share < above || share > below {
+			t.Errorf("share %.3f after %v without a request, want %.2f to %.2f", share, idle, above, below)
+		}
+	}
+	f(sampleEvery, 0.015, 0.05)
+	f(time.Second, 0.1, 0.5)
+	f(time.Minute, 1, 1)
+	f(24*time.Hour, 1, 1)
+}
+
+// The clock on the wall may jump, and no canary would be sent until it is right again.
+func TestCanaryKeepsItsOwnTime(t *testing.T) {
+	n := start(t, pages(t, "text/plain", "ok"), setup{})
+	n.get("/")
+	if sent := time.Duration(n.server.overload.sent.Load()); sent > time.Hour {
+		t.Errorf("the canary was sent at %v after the start: that is the clock on the wall", sent)
+	}
+}
+
 // The canary comes back, and memory is looked at when it does.
 func TestCanary(t *testing.T) {
 	const limit = 1 << 40

@@ -2,9 +2,7 @@ package proxy
 
 import (
 	"errors"
-	"fmt"
 	"io"
-	"runtime/debug"
 
 	"github.com/klauspost/compress/gzip"
 
@@ -154,6 +152,7 @@ func (b *pageBody) replay() {
 	if b.whole {
 		b.arrived.rest = b.arrived.kept
 	} else {
+		b.raw.kept = append(b.raw.kept, b.arrived.rest...) // gathered, and not read yet
 		b.arrived.rest = b.raw.kept
 	}
 	b.source = &b.arrived
@@ -192,8 +191,7 @@ func (b *pageBody) Write(p []byte) (int, error) {
 func (b *pageBody) step() {
 	defer func() {
 		if r := recover(); r != nil {
-			b.server.stats.Panics.Add(1)
-			b.server.log.Error("rewriting panicked", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			b.server.notePanic("rewriting", r)
 			b.err = errPanic
 		}
 	}()

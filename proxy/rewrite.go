@@ -150,6 +150,13 @@ func (x *exchange) edit(lifetime time.Duration) {
 // run makes the page ready to leave, or to be edited while it leaves. What fails
 // before anything has left ends in the origin's own bytes.
 func (x *exchange) run(page *pageBody, program *program, unpack bool) {
+	defer func() {
+		if r := recover(); r != nil {
+			x.server.notePanic("preparing a page", r, "request_id", x.id)
+			page.replay()
+			x.noteFailOpen(ReasonPanic)
+		}
+	}()
 	h := &x.ctx.Response.Header
 	pack := unpack && x.acceptsGzip()
 	if program != nil {

@@ -73,6 +73,7 @@ type Server struct {
 	wholeTime time.Duration // how long a page may take to be taken as a whole
 
 	quietPolicy atomic.Int64 // second of the last log line on a policy
+	quietAccept atomic.Int64 // likewise on connections that could not be taken
 	receipts    sync.Pool    // *receipt
 
 	traceSecond, traced atomic.Int64 // how many requests are traced in this second

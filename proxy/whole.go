@@ -2,9 +2,7 @@ package proxy
 
 import (
 	"bytes"
-	"fmt"
 	"io"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -101,8 +99,7 @@ func (b *pageBody) length() int {
 func (b *pageBody) splice(program *program, limits rewrite.Limits, unpack, pack bool) (done bool) {
 	defer func() {
 		if r := recover(); r != nil {
-			b.server.stats.Panics.Add(1)
-			b.server.log.Error("splicing panicked", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			b.server.notePanic("splicing", r)
 			b.out, b.emitted, done = b.out[:0], 0, false
 			b.collect.restart()
 		}

@@ -119,6 +119,8 @@ type Config struct {
 	// MaxConns bounds the connections to each server. Default 512. Request bodies
 	// that are sent as they come, which are those without a length or of more than
 	// 16 KiB, get at most half of them, so that slow clients cannot take them all.
+	// Event streams and upgraded connections are counted apart, at most 16 times as
+	// many.
 	MaxConns int `mapstructure:"max_conns"`
 
 	// MaxPending bounds the requests that wait for a connection to a server; more

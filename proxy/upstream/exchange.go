@@ -341,6 +341,7 @@ func (x *exchange) accept(c *conn, s *scratch, resp *fasthttp.Response, reason [
 	c.ReadIdle = x.up.cfg.IdleTimeout
 	if isEventStream(resp.Header.ContentType()) {
 		c.ReadIdle = x.up.cfg.StreamTimeout
+		c.pool.prolong(c)
 	}
 	resp.SetBodyStream(b, size)
 	return nil

@@ -16,9 +16,13 @@ var (
 	errBusy   = errors.New("all connections are in use")
 )
 
+// longPerConn is how many event streams and tunnels there may be for each of the
+// connections that others have.
+const longPerConn = 16
+
 // pool lends out connections to one server. An exchange holds a slot for as long as
 // it lasts, and a connection is dialed only when none is idle, so there are never
-// more connections than slots.
+// more connections than slots, event streams and tunnels apart.
 type pool struct {
 	id          serverID
 	origin      origin
@@ -27,6 +31,7 @@ type pool struct {
 	now         func() time.Time
 	connect     func(ctx context.Context, network, address string) (net.Conn, error)
 	slots       chan struct{}
+	long        chan struct{} // of exchanges that last as long as the client likes
 	waiting     chan struct{}
 	uploads     *uploads
 	alive       context.Context // until close
@@ -42,6 +47,7 @@ func newPool(cfg *Config, id serverID, o origin, deps *Deps) (*pool, error) {
 	p := &pool{
 		id: id, origin: o, now: deps.Now, connect: deps.Dial,
 		slots:   make(chan struct{}, id.maxConns),
+		long:    make(chan struct{}, longPerConn*id.maxConns),
 		waiting: make(chan struct{}, id.maxPending),
 		uploads: newUploads(id.maxConns, id.maxPending),
 	}
@@ -106,7 +112,7 @@ func (p *pool) acquireAny(fresh bool, name string) (*conn, error) {
 }
 
 // active is how many exchanges there are.
-func (p *pool) active() int { return len(p.slots) }
+func (p *pool) active() int { return len(p.slots) + len(p.long) }
 
 // hasRoom reports whether a connection can be had without waiting.
 func (p *pool) hasRoom() bool { return len(p.slots) < cap(p.slots) }
@@ -297,10 +303,26 @@ func (p *pool) release(c *conn, reuse bool) {
 		c.sends = false
 		p.uploads.leave()
 	}
-	if !reuse || c.br.Buffered() > 0 || c.Conn.SetDeadline(time.Time{}) != nil || !p.push(c) {
+	if !reuse || c.long || c.br.Buffered() > 0 || c.Conn.SetDeadline(time.Time{}) != nil || !p.push(c) {
 		c.Close()
 	}
-	<-p.slots
+	if c.long {
+		<-p.long
+	} else {
+		<-p.slots
+	}
+}
+
+// prolong gives the slot of an exchange back that will last as long as the client
+// likes, and needs little of the server: a few hundred of them would else leave no
+// slot for anybody. Where there are too many of them already, it keeps its slot.
+func (p *pool) prolong(c *conn) {
+	select {
+	case p.long <- struct{}{}:
+		c.long = true
+		<-p.slots
+	default:
+	}
 }
 
 func (p *pool) push(c *conn) bool {
@@ -356,5 +378,5 @@ func (p *pool) close() {
 func (p *pool) stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return Stats{Active: len(p.slots), Idle: len(p.idle)}
+	return Stats{Active: p.active(), Idle: len(p.idle)}
 }
