@@ -15,7 +15,7 @@ var ErrLate = errors.New("no more of the body has come yet")
 // and then returns ErrLate. So it does in front of what stands between chunks and is
 // larger than the buffer, which is left to Read.
 func (b *TakenBody) ReadBefore(p []byte, until time.Time) (int, error) {
-	if b.conn == nil {
+	if b.err != nil {
 		return 0, b.err
 	}
 	n, err := b.readBefore(p, until)
@@ -36,6 +36,9 @@ func (b *TakenBody) readBefore(p []byte, until time.Time) (int, error) {
 	wait := time.Until(until)
 	if wait <= 0 {
 		return 0, os.ErrDeadlineExceeded
+	}
+	if b.stream != nil {
+		return b.stream.readWithin(p, wait)
 	}
 	c := b.conn
 	idle := c.ReadIdle

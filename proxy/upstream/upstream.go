@@ -137,6 +137,10 @@ func (u *Upstream) newMember(c Server) (*member, error) {
 	return m, nil
 }
 
+// HTTP2 reports whether the servers are spoken to in HTTP/2, so that there are no
+// upgrades.
+func (u *Upstream) HTTP2() bool { return u.cfg.Protocol != HTTP1 }
+
 // Name returns the name that the configuration gave.
 func (u *Upstream) Name() string { return u.cfg.Name }
 
