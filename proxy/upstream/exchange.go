@@ -275,7 +275,7 @@ func cutEOF(err error) error {
 func (x *exchange) inform(c *conn, s *scratch, reason []byte, interim int, opts *Options) error {
 	switch {
 	case s.head.status == fasthttp.StatusSwitchingProtocols:
-		return fail("read answer", errMalformed("the origin switched protocols without being asked"))
+		return fail("read answer", errSwitched)
 	case interim >= maxInterim:
 		return fail("read answer", errInterims)
 	case s.head.status == fasthttp.StatusContinue:
@@ -287,7 +287,10 @@ func (x *exchange) inform(c *conn, s *scratch, reason []byte, interim int, opts 
 	return x.relay(c.head, s, reason, opts)
 }
 
-var errInterims = errMalformed("too many 1xx answers")
+var (
+	errInterims = errMalformed("too many 1xx answers")
+	errSwitched = errMalformed("the origin switched protocols without being asked")
+)
 
 // relay hands a 1xx answer on.
 func (x *exchange) relay(raw []byte, s *scratch, reason []byte, opts *Options) error {

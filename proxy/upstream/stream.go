@@ -32,8 +32,10 @@ type stream struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	body   *streamUpload // nil: the request has none
+	unhook func() bool   // the body from ctx; nil without it
 
 	interims chan interim
+	informed int           // of them
 	sent     chan struct{} // closed when the last byte of the request is written
 	wrote    atomic.Bool   // something of the request is
 
@@ -134,6 +136,10 @@ func (x *stream) do(s *scratch, resp *fasthttp.Response, headOnly bool, opts *Op
 	if x.call {
 		x.expect()
 	}
+	if x.body != nil {
+		// The library does not look at ctx while it reads a body.
+		x.unhook = context.AfterFunc(x.ctx, func() { x.body.stop() })
+	}
 	x.launched = true
 	answered := make(chan error, 1)
 	go func() {
@@ -162,17 +168,18 @@ func (x *stream) await(answered chan error, s *scratch, opts *Options) error {
 		defer ticker.Stop()
 		gone = ticker.C
 	}
-	for n := 0; ; {
+	for {
 		select {
 		case err := <-answered:
 			for err == nil && len(x.interims) > 0 {
 				err = x.inform(<-x.interims, s, opts)
 			}
+			if err == nil {
+				err = context.Cause(x.ctx)
+			}
 			return err
 		case i := <-x.interims:
-			if n++; n > maxInterim {
-				x.cancel(fail("read answer", errInterims))
-			} else if err := x.inform(i, s, opts); err != nil {
+			if err := x.inform(i, s, opts); err != nil {
 				x.cancel(err)
 			}
 		case <-sent:
@@ -197,7 +204,13 @@ func errLeft() error { return &Error{Op: "read answer", Kind: Client, Err: errGo
 
 // inform handles an answer that is not the final one.
 func (x *stream) inform(i interim, s *scratch, opts *Options) error {
-	if i.status == fasthttp.StatusContinue {
+	x.informed++
+	switch {
+	case i.status == fasthttp.StatusSwitchingProtocols:
+		return fail("read answer", errSwitched)
+	case x.informed > maxInterim:
+		return fail("read answer", errInterims)
+	case i.status == fasthttp.StatusContinue:
 		x.goOn()
 		return nil
 	}
@@ -315,8 +328,8 @@ func (x *stream) parseHead(status int, header http.Header, s *scratch) (reason [
 			continue // frames tell where a body ends
 		}
 		for _, value := range header[name] {
-			if fields++; fields > maxFields || !validValue([]byte(value)) {
-				return nil, fail("read answer", errMalformed("the answer has too many headers, or control characters in one"))
+			if fields++; fields > maxFields || len(x.raw)+len(value) > maxHead || !validValue([]byte(value)) {
+				return nil, fail("read answer", errMalformed("the head of the answer is too large, or holds control characters"))
 			}
 			x.raw = append(append(append(append(x.raw, name...), ": "...), value...), crlf...)
 		}
@@ -370,6 +383,9 @@ func (x *stream) take(s *scratch, resp *fasthttp.Response, headOnly bool) error 
 // body.
 func (x *stream) end() (sent bool) {
 	sent = x.body == nil || x.body.stop()
+	if x.unhook != nil {
+		x.unhook()
+	}
 	x.timer.Stop()
 	x.cancel(nil)
 	if x.answer != nil {

@@ -73,7 +73,7 @@ func newStreamConns(p *pool) *streamConns {
 			},
 			DisableCompression:     true,
 			IdleConnTimeout:        p.id.keepAlive,
-			MaxResponseHeaderBytes: maxHead,
+			MaxResponseHeaderBytes: 4 * maxHead, // a larger one ends the connection, and the others' answers too
 			HTTP2: &http.HTTP2Config{
 				MaxReceiveBufferPerStream: streamWindow,
 				SendPingTimeout:           pingAfter,

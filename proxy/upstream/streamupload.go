@@ -117,6 +117,7 @@ func (b *streamUpload) read(p []byte) (n int, err error) {
 		}
 	}()
 	awaitContinue(b.proceed, b.over)
+	b.goOn() // whether it said so or not
 	select {
 	case <-b.over:
 		return 0, errStopped
