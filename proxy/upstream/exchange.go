@@ -116,20 +116,20 @@ func (u *Upstream) Do(req *fasthttp.Request, resp *fasthttp.Response, body io.Re
 // exchange sends the request until it is answered or may not be sent again. length
 // is that of the body still to be sent, as readBody returns it.
 func (u *Upstream) exchange(req *fasthttp.Request, resp *fasthttp.Response, s *scratch, body io.Reader, length int64, opts *Options) error {
+	if u.HTTP2() {
+		return u.exchangeStreams(req, resp, s, body, length, opts)
+	}
 	t := u.newTries(req, s, opts)
 	t.sends = length != 0
-	if u.HTTP2() {
-		return t.overStreams(resp, body, length)
-	}
 	repeatable := isRepeatable(req, length)
 	for {
-		if err := t.connect(); err != nil {
+		l, err := t.connect()
+		if err != nil {
 			return err
 		}
-		c := t.conn
+		c := l.own
 		x := exchange{up: u, server: t.to.server}
 		before := c.BytesRead()
-		var err error
 		if length != 0 {
 			x.upload = u.startUpload(c, s.request, body, length, opts)
 		} else {

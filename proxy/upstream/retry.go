@@ -19,11 +19,9 @@ type tries struct {
 	opts    *Options
 	visitor uint64 // hash
 
-	as    string      // the host that the headers name the site by; "" is the client's
-	to    *member     // nil: the next one is still to be chosen
-	conn  *conn       // to it, over HTTP/1.1
-	multi *streamConn // to it, over HTTP/2
-	tried set         // servers that it did not work with
+	as    string  // the host that the headers name the site by; "" is the client's
+	to    *member // nil: the next one is still to be chosen
+	tried set     // servers that it did not work with
 	moves int
 	fresh bool // not over a connection that was used before
 	sends bool // a body as it comes
@@ -36,34 +34,40 @@ func (u *Upstream) newTries(req *fasthttp.Request, s *scratch, opts *Options) tr
 
 // connect chooses a server and takes a connection to it. Where none can be made,
 // nothing was sent, so another server may be asked.
-func (t *tries) connect() error {
+func (t *tries) connect() (link, error) {
 	for {
 		if t.to == nil {
 			t.choose()
 		}
 		t.to.requests.Add(1)
-		err := t.acquire()
+		l, err := t.acquire()
 		if err == nil {
-			return nil
+			return l, nil
 		}
 		kind := kindOf(err)
 		t.up.failed(t.to, kind)
 		if kind == Busy || errors.Is(err, errClosed) || t.moves == mostMoves || !t.leave() {
-			return err
+			return link{}, err
 		}
 		t.moves++
 	}
 }
 
-func (t *tries) acquire() (err error) {
+// link is a connection to a server: of its own over HTTP/1.1, shared over HTTP/2.
+type link struct {
+	own    *conn
+	shared *streamConn
+}
+
+func (t *tries) acquire() (l link, err error) {
 	p := t.to.pool
 	name := p.clientName(t.req.Header.Host())
 	if p.streams != nil {
-		t.multi, err = p.streams.acquire(t.sends, name)
+		l.shared, err = p.streams.acquire(t.sends, name)
 	} else {
-		t.conn, err = p.acquire(t.fresh, t.sends, name)
+		l.own, err = p.acquire(t.fresh, t.sends, name)
 	}
-	return err
+	return l, err
 }
 
 // choose picks a server and writes the request's head for it.

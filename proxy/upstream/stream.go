@@ -57,20 +57,29 @@ type interim struct {
 	header textproto.MIMEHeader
 }
 
-// overStreams sends the request over HTTP/2 until it is answered or may not be sent
+// exchangeStreams sends the request over HTTP/2 until it is answered or may not be sent
 // again. A request that the server says it has done nothing of may be, whatever its
 // method, as long as its body is still at hand.
-func (t *tries) overStreams(resp *fasthttp.Response, body io.Reader, length int64) error {
-	call := isCall(t.req)
+func (u *Upstream) exchangeStreams(req *fasthttp.Request, resp *fasthttp.Response, s *scratch, body io.Reader, length int64, opts *Options) error {
+	t := u.newTries(req, s, opts)
+	call := isCall(req)
 	t.sends = length != 0 && !call
-	repeatable := isRepeatable(t.req, length)
+	repeatable := isRepeatable(req, length)
 	for {
-		if err := t.connect(); err != nil {
+		l, err := t.connect()
+		if err != nil {
 			return err
 		}
-		x := t.newStream(call, body, length)
-		err := x.do(t.scratch, resp, t.req.Header.IsHead(), t.opts)
-		if err == nil {
+		x := newStream(u, t.to.server, l.shared, opts)
+		x.call, x.sends = call, t.sends
+		switch {
+		case length != 0:
+			x.gone = nil // reading the body shows it
+			x.body = newStreamUpload(x, body, length, opts)
+		case len(s.small) > 0:
+			x.body = newStreamUpload(x, bytes.NewReader(bytes.Clone(s.small)), int64(len(s.small)), &Options{})
+		}
+		if err = x.do(s, resp, req.Header.IsHead(), opts); err == nil {
 			t.note(resp.StatusCode(), nil)
 			return nil
 		}
@@ -96,26 +105,18 @@ func isCall(req *fasthttp.Request) bool {
 	return req.Header.IsPost() && IsGRPC(peekFold(&req.Header, fasthttp.HeaderContentType))
 }
 
-func (t *tries) newStream(call bool, body io.Reader, length int64) *stream {
+func newStream(u *Upstream, to *server, c *streamConn, opts *Options) *stream {
 	x := &stream{
-		exchange: exchange{up: t.up, server: t.to.server}, conn: t.multi, sends: t.sends, began: time.Now(), call: call,
-		interims: make(chan interim, maxInterim), sent: make(chan struct{}), limit: t.up.cfg.StreamTimeout,
+		exchange: exchange{up: u, server: to}, conn: c, began: time.Now(),
+		interims: make(chan interim, maxInterim), sent: make(chan struct{}), limit: u.cfg.StreamTimeout,
 	}
 	x.timer = stoppedTimer(x.look)
-	parent := t.opts.Context
+	parent := opts.Context
 	if parent == nil {
 		parent = context.Background()
-		if length == 0 {
-			x.gone = t.opts.Gone
-		}
+		x.gone = opts.Gone
 	}
 	x.ctx, x.cancel = context.WithCancelCause(parent)
-	switch small := t.scratch.small; {
-	case length != 0:
-		x.body = newStreamUpload(x, body, length, t.opts)
-	case len(small) > 0:
-		x.body = newStreamUpload(x, bytes.NewReader(bytes.Clone(small)), int64(len(small)), &Options{})
-	}
 	return x
 }
 
