@@ -305,8 +305,12 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx) {
 	resp.SetStatusCode(fasthttp.StatusServiceUnavailable)
 	resp.Header.Set(fasthttp.HeaderRetryAfter, retryAfter)
 	resp.Header.Set(fasthttp.HeaderCacheControl, "no-store")
-	resp.Header.SetContentType(refusalType)
-	resp.SetBodyString(refusalText)
+	if isCall(&ctx.Request.Header) {
+		failCall(resp, fasthttp.StatusServiceUnavailable, "the site is too busy at the moment", "")
+	} else {
+		resp.Header.SetContentType(refusalType)
+		resp.SetBodyString(refusalText)
+	}
 	if !s.bodiless(ctx) {
 		resp.SetConnectionClose() // a body is not waited for
 	}

@@ -6,6 +6,8 @@ import (
 	"time"
 )
 
+const healthAgent = "sedge-health"
+
 // startChecks asks each server on its own, so that one that is slow to answer does
 // not keep the others from being asked.
 func (u *Upstream) startChecks() {
@@ -50,29 +52,39 @@ func (u *Upstream) check(ctx context.Context, m *member) (err error) {
 	host := u.cfg.Health.Host
 	setDefault(&host, m.host)
 	setDefault(&host, m.origin.host)
-	c, err := m.pool.dial(ctx, m.pool.clientName([]byte(host)))
+	status, err := u.ask(ctx, m, host)
 	if err != nil {
 		return err
 	}
+	from, to, err := parseStatuses(u.cfg.Health.Status)
+	if err == nil && (status < from || status > to) {
+		err = fmt.Errorf("status %d", status)
+	}
+	return err
+}
+
+// ask sends the check and returns the status of the answer.
+func (u *Upstream) ask(ctx context.Context, m *member, host string) (int, error) {
+	if m.pool.streams != nil {
+		return m.pool.streams.ask(ctx, host, u.cfg.Health.Path)
+	}
+	c, err := m.pool.dial(ctx, m.pool.clientName([]byte(host)))
+	if err != nil {
+		return 0, err
+	}
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { c.Close() })()
-	_, err = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: sedge-health\r\nVia: %s\r\nConnection: close\r\n\r\n", u.cfg.Health.Path, host, via)
+	_, err = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\nVia: %s\r\nConnection: close\r\n\r\n", u.cfg.Health.Path, host, healthAgent, via)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	c.InMessage = true
 	var h head
 	if c.head, err = readHead(c.br, c.head); err != nil {
-		return err
+		return 0, err
 	}
-	if _, err := parseHead(c.head, &h); err != nil {
-		return err
-	}
-	from, to, err := parseStatuses(u.cfg.Health.Status)
-	if err == nil && (h.status < from || h.status > to) {
-		err = fmt.Errorf("status %d", h.status)
-	}
-	return err
+	_, err = parseHead(c.head, &h)
+	return h.status, err
 }
 
 // checked counts a check, and takes the server out or back after enough of them.

@@ -35,6 +35,16 @@ const (
 	HostClient = "client"
 )
 
+// The protocols that servers are spoken to in.
+const (
+	// HTTP1 is HTTP/1.1, also over TLS.
+	HTTP1 = "http1"
+	// HTTP2 is HTTP/2 over TLS, agreed on in the handshake.
+	HTTP2 = "h2"
+	// HTTP2Clear is HTTP/2 in clear text, with prior knowledge.
+	HTTP2Clear = "h2c"
+)
+
 // The ways to share requests out to servers.
 const (
 	// RoundRobin gives each server its turns, as many as its weight says.
@@ -51,6 +61,7 @@ const (
 	defaultIdleTimeout   = 60 * time.Second
 	defaultStreamTimeout = time.Hour
 	defaultKeepAlive     = 4 * time.Second
+	defaultKeepAlive2    = time.Minute // over HTTP/2, which says when it ends a connection
 	defaultMaxConns      = 512
 	mostConns            = 65536
 	// spareWaiters is how many more than MaxConns may wait for a connection, so
@@ -74,6 +85,11 @@ type Config struct {
 
 	// Servers are the origin's servers, at most 64, all of them http or all https.
 	Servers []Server `mapstructure:"servers"`
+
+	// Protocol is what the servers speak: "http1" (default), HTTP/1.1; "h2", HTTP/2
+	// over TLS; "h2c", HTTP/2 without TLS. gRPC needs one of the last two. Neither of
+	// them carries WebSockets and other upgrades, which are answered with 501.
+	Protocol string `mapstructure:"protocol"`
 
 	// Balance shares requests out to the servers: "round_robin" (default), each in
 	// its turn; "least_connections", to the one with the fewest requests under way;
@@ -101,26 +117,30 @@ type Config struct {
 	DialTimeout time.Duration `mapstructure:"dial_timeout"`
 
 	// HeaderTimeout bounds the time from the last byte of the request to the end
-	// of the answer's head. Default 30s.
+	// of the answer's head. Default 30s. Calls of gRPC over HTTP/2 have StreamTimeout
+	// alone, since their first message, and the head with it, may come late.
 	HeaderTimeout time.Duration `mapstructure:"header_timeout"`
 
 	// IdleTimeout bounds each single read and write of a body; there is no limit to
 	// a message as a whole. Default 60s.
 	IdleTimeout time.Duration `mapstructure:"idle_timeout"`
 
-	// StreamTimeout bounds how long an event stream (text/event-stream) or an
-	// upgraded connection such as a WebSocket may be silent. Default 1h.
+	// StreamTimeout bounds how long an event stream (text/event-stream), an answer of
+	// gRPC (application/grpc and its kin), or an upgraded connection such as a
+	// WebSocket may be silent; a call of gRPC over HTTP/2, in both directions together.
+	// Default 1h.
 	StreamTimeout time.Duration `mapstructure:"stream_timeout"`
 
 	// KeepAlive is how long an unused connection is kept; it should be shorter
-	// than the origin's own limit (5s in Node). Default 4s.
+	// than the origin's own limit (5s in Node). Default 4s, over HTTP/2 1m.
 	KeepAlive time.Duration `mapstructure:"keep_alive"`
 
-	// MaxConns bounds the connections to each server. Default 512. Request bodies
+	// MaxConns bounds the connections to each server, and over HTTP/2, where many
+	// requests share one, the requests under way. Default 512. Request bodies
 	// that are sent as they come, which are those without a length or of more than
 	// 16 KiB, get at most half of them, so that slow clients cannot take them all.
-	// Event streams and upgraded connections are counted apart, at most 16 times as
-	// many.
+	// Calls of gRPC over HTTP/2 are not held to that half. Event streams and upgraded
+	// connections are counted apart, at most 16 times as many.
 	MaxConns int `mapstructure:"max_conns"`
 
 	// MaxPending bounds the requests that wait for a connection to a server; more
@@ -274,6 +294,11 @@ func (c *Config) Validate() decision.Faults {
 		faults.Add("name", "an upstream needs a name")
 	}
 	c.validateServers(&faults)
+	switch c.Protocol {
+	case "", HTTP1, HTTP2, HTTP2Clear:
+	default:
+		faults.Add("protocol", "found %q; expected %s, %s or %s", c.Protocol, HTTP1, HTTP2, HTTP2Clear)
+	}
 	switch c.Balance {
 	case "", RoundRobin, LeastConnections, ByVisitor:
 	default:
@@ -317,10 +342,22 @@ func (c *Config) Validate() decision.Faults {
 	return faults
 }
 
+// validateProtocol reports a protocol that a server's URL does not go with.
+func (c *Config) validateProtocol(faults *decision.Faults, secure bool) {
+	switch {
+	case c.Protocol == HTTP2 && !secure:
+		faults.Add("protocol", "found %s and an http server; expected https, or %s for HTTP/2 without TLS", HTTP2, HTTP2Clear)
+	case c.Protocol == HTTP2Clear && secure:
+		faults.Add("protocol", "found %s and an https server; expected http, or %s for HTTP/2 over TLS", HTTP2Clear, HTTP2)
+	}
+}
+
 func (c *Config) validateServers(faults *decision.Faults) {
 	if len(c.Servers) == 0 {
-		if _, err := parseOrigin(c.URL); err != nil {
+		if o, err := parseOrigin(c.URL); err != nil {
 			faults.Add("url", "%v", err)
+		} else {
+			c.validateProtocol(faults, o.secure)
 		}
 		return
 	}
@@ -350,6 +387,9 @@ func (c *Config) validateServers(faults *decision.Faults) {
 		if server.Backup {
 			backups++
 		}
+	}
+	if len(schemes) == 1 {
+		c.validateProtocol(faults, schemes[true])
 	}
 	if backups == len(c.Servers) {
 		faults.Add("servers", "found backups only; expected a server that is none")
@@ -408,6 +448,9 @@ func (c *Config) setDefaults() {
 	setDefault(&c.HeaderTimeout, defaultHeaderTimeout)
 	setDefault(&c.IdleTimeout, defaultIdleTimeout)
 	setDefault(&c.StreamTimeout, defaultStreamTimeout)
+	if setDefault(&c.Protocol, HTTP1); c.Protocol != HTTP1 {
+		setDefault(&c.KeepAlive, defaultKeepAlive2)
+	}
 	setDefault(&c.KeepAlive, defaultKeepAlive)
 	setDefault(&c.MaxConns, defaultMaxConns)
 	setDefault(&c.MaxPending, c.MaxConns+spareWaiters)

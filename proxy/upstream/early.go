@@ -13,10 +13,11 @@ var ErrLate = errors.New("no more of the body has come yet")
 
 // ReadBefore reads as Read does, but waits for the next byte only until a moment.
 // After it, it reads what is there already: on a busy machine the moment may pass
-// before this goroutine has its turn. It returns ErrLate when nothing is there, and in front of what stands between chunks and is
-// larger than the buffer, which is left to Read.
+// before this goroutine has its turn. It returns ErrLate when nothing is
+// there, and in front of what stands between chunks and is larger than the buffer,
+// which is left to Read.
 func (b *TakenBody) ReadBefore(p []byte, until time.Time) (int, error) {
-	if b.conn == nil {
+	if b.err != nil {
 		return 0, b.err
 	}
 	n, err := b.readBefore(p, until)
@@ -58,6 +59,13 @@ func (c *conn) hasArrived() bool {
 
 // readBefore reads with a shorter limit than usual.
 func (b *TakenBody) readBefore(p []byte, until time.Time) (int, error) {
+	if b.stream != nil {
+		wait := time.Until(until)
+		if wait <= 0 {
+			return 0, os.ErrDeadlineExceeded
+		}
+		return b.stream.readWithin(p, wait)
+	}
 	c := b.conn
 	wait := c.patience(until)
 	if wait <= 0 && c.br.Buffered() == 0 {

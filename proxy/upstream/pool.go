@@ -34,6 +34,7 @@ type pool struct {
 	long        chan struct{} // of exchanges that last as long as the client likes
 	waiting     chan struct{}
 	uploads     *uploads
+	streams     *streamConns    // over HTTP/2, in the place of idle; nil over HTTP/1.1
 	alive       context.Context // until close
 	end         context.CancelFunc
 
@@ -63,40 +64,24 @@ func newPool(cfg *Config, id serverID, o origin, deps *Deps) (*pool, error) {
 		}
 	}
 	p.alive, p.end = context.WithCancel(context.Background())
+	if id.protocol != HTTP1 {
+		p.streams = newStreamConns(p)
+	}
 	return p, nil
 }
 
-// acquire waits for a slot, then takes an idle connection, or dials one if there
-// is none or fresh is asked for. sends says that it is for a body that is sent as it
-// comes. name is the client's host, where the origin's certificate must hold that.
+// acquire enters, then takes an idle connection, or dials one if there is none or
+// fresh is asked for. name is the client's host, where the origin's certificate must
+// hold that.
 func (p *pool) acquire(fresh, sends bool, name string) (*conn, error) {
-	if !sends {
-		return p.acquireAny(fresh, name)
-	}
-	if err := p.uploads.enter(p.id.dial); err != nil {
-		return nil, &Error{Op: "wait for a connection", Kind: Busy, Server: p.origin.address, Err: err}
-	}
-	c, err := p.acquireAny(fresh, name)
-	if err != nil {
-		p.uploads.leave()
+	if err := p.enter(sends); err != nil {
 		return nil, err
-	}
-	c.sends = true
-	return c, nil
-}
-
-func (p *pool) acquireAny(fresh bool, name string) (*conn, error) {
-	if err := p.takeSlot(); err != nil {
-		return nil, err
-	}
-	now := p.now()
-	if p.names != nil {
-		p.names.keepFresh(p.alive, now)
 	}
 	if !fresh {
+		now := p.now()
 		for c := p.pop(now, name); c != nil; c = p.pop(now, name) {
 			if c.quiet() {
-				c.reused = true
+				c.reused, c.sends = true, sends
 				return c, nil
 			}
 			c.Close()
@@ -105,10 +90,38 @@ func (p *pool) acquireAny(fresh bool, name string) (*conn, error) {
 	p.makeRoom()
 	c, err := p.dial(context.Background(), name)
 	if err != nil {
-		<-p.slots
+		p.leave(sends)
 		return nil, err
 	}
+	c.sends = sends
 	return c, nil
+}
+
+// enter waits for a slot. sends says that it is for a body that is sent as it comes.
+func (p *pool) enter(sends bool) error {
+	if sends {
+		if err := p.uploads.enter(p.id.dial); err != nil {
+			return &Error{Op: "wait for a connection", Kind: Busy, Server: p.origin.address, Err: err}
+		}
+	}
+	if err := p.takeSlot(); err != nil {
+		if sends {
+			p.uploads.leave()
+		}
+		return err
+	}
+	if p.names != nil {
+		p.names.keepFresh(p.alive, p.now())
+	}
+	return nil
+}
+
+// leave gives the slot back.
+func (p *pool) leave(sends bool) {
+	if sends {
+		p.uploads.leave()
+	}
+	<-p.slots
 }
 
 // active is how many exchanges there are.
@@ -190,21 +203,35 @@ func (p *pool) dropGone() {
 		}
 		return gone
 	})
+	if p.streams != nil {
+		p.streams.retire(func(c *streamConn) bool { return !p.names.has(c.address) })
+	}
 }
 
 // dial makes a connection, ready for requests.
 func (p *pool) dial(ctx context.Context, name string) (*conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.id.dial)
+	defer cancel()
+	nc, address, err := p.open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	c := newConn(nc, p.id.idle)
+	c.pool, c.name, c.address = p, name, address
+	return c, nil
+}
+
+// open connects, with TLS if the origin wants it.
+func (p *pool) open(ctx context.Context, name string) (net.Conn, string, error) {
 	p.mu.Lock()
 	closed := p.closed
 	p.mu.Unlock()
 	if closed {
-		return nil, p.fail("dial", errClosed)
+		return nil, "", p.fail("dial", errClosed)
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.id.dial)
-	defer cancel()
 	nc, address, err := p.reach(ctx)
 	if err != nil {
-		return nil, p.fail("dial", err)
+		return nil, "", p.fail("dial", err)
 	}
 	if p.credentials != nil {
 		secure := tls.Client(nc, p.credentials.forName(p.serverName(name)))
@@ -213,13 +240,11 @@ func (p *pool) dial(ctx context.Context, name string) (*conn, error) {
 			if name != "" {
 				err = hideName(err)
 			}
-			return nil, p.fail("TLS handshake", err)
+			return nil, "", p.fail("TLS handshake", err)
 		}
 		nc = secure
 	}
-	c := newConn(nc, p.id.idle)
-	c.pool, c.name, c.address = p, name, address
-	return c, nil
+	return nc, address, nil
 }
 
 // serverName is the name that the certificate must hold.
@@ -299,18 +324,19 @@ func dialKind(err error) Kind {
 // release takes a connection back. It is kept only if reuse says that both
 // directions ended cleanly and the origin has sent nothing more.
 func (p *pool) release(c *conn, reuse bool) {
-	if c.sends {
-		c.sends = false
-		p.uploads.leave()
-	}
-	if !reuse || c.long || c.br.Buffered() > 0 || c.Conn.SetDeadline(time.Time{}) != nil || !p.push(c) {
+	sends, long := c.sends, c.long // before another exchange has it
+	c.sends = false
+	if !reuse || long || c.br.Buffered() > 0 || c.Conn.SetDeadline(time.Time{}) != nil || !p.push(c) {
 		c.Close()
 	}
-	if c.long {
-		<-p.long
-	} else {
-		<-p.slots
+	if !long {
+		p.leave(sends)
+		return
 	}
+	if sends {
+		p.uploads.leave()
+	}
+	<-p.long
 }
 
 // prolong gives the slot of an exchange back that will last as long as the client
@@ -373,9 +399,15 @@ func (p *pool) close() {
 		p.sweeper.Stop()
 	}
 	p.dropIdle(len(p.idle))
+	if p.streams != nil {
+		p.streams.retire(func(*streamConn) bool { return true })
+	}
 }
 
 func (p *pool) stats() Stats {
+	if p.streams != nil {
+		return p.streams.stats()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return Stats{Active: p.active(), Idle: len(p.idle)}

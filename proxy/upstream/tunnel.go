@@ -49,10 +49,11 @@ func (u *Upstream) Tunnel(ctx *fasthttp.RequestCtx, req *fasthttp.Request, opts 
 func (u *Upstream) openTunnel(ctx *fasthttp.RequestCtx, req *fasthttp.Request, s *scratch, opts *Options, onDone func()) error {
 	t := u.newTries(req, s, opts)
 	t.fresh = true
-	c, err := t.connect()
+	l, err := t.connect()
 	if err != nil {
 		return err
 	}
+	c := l.own
 	x := exchange{up: u, server: t.to.server}
 	_, err = c.Write(s.request)
 	if err = x.awaitSwitch(ctx, c, s, err, onDone); err != nil {

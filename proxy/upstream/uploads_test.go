@@ -53,6 +53,7 @@ func TestSlowUploadsLeaveRoom(t *testing.T) {
 
 	uploads.mu.Lock()
 	for p := range uploads.under {
+		p := p.(*upload)
 		p.began = p.began.Add(-2 * slowAge)
 	}
 	uploads.mu.Unlock()

@@ -140,6 +140,10 @@ func (u *Upstream) newMember(c Server) (*member, error) {
 // TellsVia reports whether requests to the origin say that they came through Sedge.
 func (u *Upstream) TellsVia() bool { return u.cfg.Via == nil || *u.cfg.Via }
 
+// HTTP2 reports whether the servers are spoken to in HTTP/2, so that there are no
+// upgrades.
+func (u *Upstream) HTTP2() bool { return u.cfg.Protocol != HTTP1 }
+
 // Name returns the name that the configuration gave.
 func (u *Upstream) Name() string { return u.cfg.Name }
 
