@@ -101,16 +101,16 @@ func TestFailedCalls(t *testing.T) {
 		status string
 		class  int
 	}{
-		"origin down":       {setup{}, down.Addr().String(), "14", 5},
-		"silent origin":     {setup{up: upstream.Config{StreamTimeout: 50 * time.Millisecond}}, hanging, "14", 5},
-		"too many requests": {setup{config: Config{MaxMemory: 1 << 40}}, hanging, "14", 5},
-		"too large":         {setup{config: Config{MaxBody: 2}}, hanging, "8", 4},
-		"no route":          {setup{routes: []Route{{Upstream: "origin", Hosts: []string{"other.example"}}}}, hanging, "12", 4},
+		"origin down":   {setup{}, down.Addr().String(), "14", 5},
+		"silent origin": {setup{up: upstream.Config{StreamTimeout: 50 * time.Millisecond}}, hanging, "14", 5},
+		"overload":      {setup{}, hanging, "14", 5},
+		"too large":     {setup{config: Config{MaxBody: 2}}, hanging, "8", 4},
+		"no route":      {setup{routes: []Route{{Upstream: "origin", Hosts: []string{"other.example"}}}}, hanging, "12", 4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.setup.over = overHTTP2 + toHTTP2
 			n := start(t, test.origin, test.setup)
-			if test.setup.config.MaxMemory > 0 {
+			if name == "overload" {
 				n.server.overload.full.Store(true)
 			}
 			resp := n.call("/s/m", strings.NewReader("message"))
