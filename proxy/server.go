@@ -282,6 +282,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining = true
 	listeners := s.listeners
 	s.mu.Unlock()
+	s.conns.closing.Store(true)
 	for _, l := range listeners {
 		_ = l.Close()
 	}
@@ -302,11 +303,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-// waitStreams waits for tunnels, which fasthttp does not count.
+// waitStreams waits for tunnels, which fasthttp does not count, and for clients who
+// have not read their last answer.
 func (s *Server) waitStreams(ctx context.Context) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for s.stats.Streams.Load() > 0 {
+	for s.stats.Streams.Load() > 0 || s.conns.lingering.Load() > 0 {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
