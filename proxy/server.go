@@ -292,6 +292,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
 	listeners := s.listeners
 	s.mu.Unlock()
+	s.conns.closing.Store(true)
 	for _, l := range listeners {
 		_ = l.Close()
 	}
@@ -304,8 +305,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	_ = until(last, func() bool { return s.stats.Connections.Load() == 0 })
 	err := errors.Join(s.http.ShutdownWithContext(ctx), <-drained)
 	if err == nil {
-		// Tunnels, which fasthttp does not count.
-		err = until(ctx, func() bool { return s.stats.Streams.Load() == 0 })
+		// Tunnels, which fasthttp does not count, and clients who have not read their
+		// last answer.
+		err = until(ctx, func() bool { return s.stats.Streams.Load() == 0 && s.conns.lingering.Load() == 0 })
 	}
 	s.conns.closeAll()
 	s.SetSite(nil)
