@@ -61,7 +61,7 @@ func TestBadOrigins(t *testing.T) {
 		"an end by the connection of 1.0": {answer: "HTTP/1.0 200 OK\r\n\r\nok", status: 200, body: "ok"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			overEach(t, func(t *testing.T, client clientOf) {
+			overEach(t, func(t *testing.T, over protocol) {
 				n := start(t, rawOrigin(t, func(r *bufio.Reader, conn net.Conn) {
 					head, err := readRequest(r)
 					if err != nil {
@@ -72,8 +72,8 @@ func TestBadOrigins(t *testing.T) {
 						return
 					}
 					_, _ = io.WriteString(conn, c.answer)
-				}), setup{})
-				status, body, err := fetchBy(client(t, n, n.addr), "http://"+n.addr+"/bad")
+				}), setup{over: over})
+				status, body, err := fetchBy(n.clientAt(t, n.address()), n.base+"/bad")
 				switch {
 				case c.broken:
 					if err == nil && status != 502 {
@@ -85,7 +85,7 @@ func TestBadOrigins(t *testing.T) {
 				if n.server.CacheUsage().Entries != 0 {
 					t.Error("something was kept")
 				}
-				if status, body, err := fetchBy(client(t, n, n.addr), "http://"+n.addr+"/sound"); status != 200 || body != "sound" || err != nil {
+				if status, body, err := fetchBy(n.clientAt(t, n.address()), n.base+"/sound"); status != 200 || body != "sound" || err != nil {
 					t.Errorf("the next request got %d %q %v", status, body, err)
 				}
 			})
@@ -95,40 +95,43 @@ func TestBadOrigins(t *testing.T) {
 
 // An origin that takes for ever is given up, however it does that.
 func TestSlowOriginsAreGivenUp(t *testing.T) {
-	for name, c := range map[string]struct {
-		drip   string // byte by byte, until given up
-		broken bool
-	}{
-		"says nothing":     {"", false},
-		"drips a head":     {"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("y", 10_000), false},
-		"stalls in a body": {"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nok", true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := setup{}
-			s.up.HeaderTimeout, s.up.IdleTimeout = 300*time.Millisecond, 300*time.Millisecond
-			given := make(chan struct{})
-			n := start(t, rawOrigin(t, func(r *bufio.Reader, conn net.Conn) {
-				defer close(given)
-				if _, err := readRequest(r); err != nil {
-					return
-				}
-				for i := range c.drip {
-					if !c.broken {
-						<-time.After(5 * time.Millisecond) // the pace of the drip
-					}
-					if _, err := io.WriteString(conn, c.drip[i:i+1]); err != nil {
+	t.Parallel() // it waits
+	overEach(t, func(t *testing.T, over protocol) {
+		for name, c := range map[string]struct {
+			drip   string // byte by byte, until given up
+			broken bool
+		}{
+			"says nothing":     {"", false},
+			"drips a head":     {"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("y", 10_000), false},
+			"stalls in a body": {"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nok", true},
+		} {
+			t.Run(name, func(t *testing.T) {
+				s := setup{over: over}
+				s.up.HeaderTimeout, s.up.IdleTimeout = 300*time.Millisecond, 300*time.Millisecond
+				given := make(chan struct{})
+				n := start(t, rawOrigin(t, func(r *bufio.Reader, conn net.Conn) {
+					defer close(given)
+					if _, err := readRequest(r); err != nil {
 						return
 					}
+					for i := range c.drip {
+						if !c.broken {
+							<-time.After(5 * time.Millisecond) // the pace of the drip
+						}
+						if _, err := io.WriteString(conn, c.drip[i:i+1]); err != nil {
+							return
+						}
+					}
+					_, _ = io.Copy(io.Discard, r)
+				}), s)
+				status, body, err := fetchBy(n.client.Transport, n.base+"/")
+				if c.broken && err == nil || !c.broken && (err != nil || status != 504) {
+					t.Errorf("%d %q %v", status, body, err)
 				}
-				_, _ = io.Copy(io.Discard, r)
-			}), s)
-			status, body, err := fetchBy(n.client.Transport, "http://"+n.addr+"/")
-			if c.broken && err == nil || !c.broken && (err != nil || status != 504) {
-				t.Errorf("%d %q %v", status, body, err)
-			}
-			<-given
-		})
-	}
+				<-given
+			})
+		}
+	})
 }
 
 func fetchBy(client http.RoundTripper, url string) (status int, body string, err error) {

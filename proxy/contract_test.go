@@ -179,7 +179,7 @@ func contractHeadOfStreamAtOnce(t *testing.T, over protocol) {
 
 // Bodies of any size cost no memory, in both directions.
 func contractBigBodiesAreStreamed(t *testing.T, over protocol) {
-	const size = 64 << 20
+	const size = 32 << 20
 	o := origin(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == "POST" {
 			got, _ := io.Copy(io.Discard, r.Body)
@@ -220,7 +220,7 @@ func contractBigBodiesAreStreamed(t *testing.T, over protocol) {
 	if string(said) != fmt.Sprint(size) {
 		t.Errorf("%s bytes arrived", said)
 	}
-	if most > 16<<20 {
+	if most > 8<<20 {
 		t.Errorf("%d bytes held of %d", most, size)
 	}
 }
@@ -695,7 +695,7 @@ func contractLargeHeads(t *testing.T, over protocol) {
 
 // A body that goes on takes longer than the idle limit, in both directions.
 func contractSlowBodies(t *testing.T, over protocol) {
-	const idle, pause, parts = 300 * time.Millisecond, 60 * time.Millisecond, 10
+	const idle, pause, parts = 300 * time.Millisecond, 60 * time.Millisecond, 7
 	drip := func(w io.Writer, flush func()) {
 		for range parts {
 			_, _ = io.WriteString(w, "part")

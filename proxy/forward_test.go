@@ -245,7 +245,7 @@ func TestExpectation(t *testing.T) {
 
 // Trailers pass in both directions, save those that belong into a head.
 func TestTrailersPassBothWays(t *testing.T) {
-	overEach(t, func(t *testing.T, client clientOf) {
+	overEach(t, func(t *testing.T, over protocol) {
 		var got http.Header
 		n := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Trailer", "X-After")
@@ -253,10 +253,10 @@ func TestTrailersPassBothWays(t *testing.T) {
 			got = r.Trailer
 			_, _ = w.Write(body)
 			w.Header().Set("X-After", "b")
-		}), setup{})
-		req, _ := http.NewRequest("POST", "http://"+n.addr+"/", io.MultiReader(strings.NewReader("hello")))
+		}), setup{over: over})
+		req, _ := http.NewRequest("POST", n.base+"/", io.MultiReader(strings.NewReader("hello")))
 		req.Trailer = http.Header{"X-Sum": {"a"}, "X-More": {"c"}}
-		resp, err := client(t, n, n.addr).RoundTrip(req)
+		resp, err := n.clientAt(t, n.address()).RoundTrip(req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -279,20 +279,20 @@ func TestTrailersPassBothWays(t *testing.T) {
 // An answer that comes before the upload has ended reaches the client, and the
 // connection is used again if the upload was small.
 func TestAnswerBeforeTheUploadEnds(t *testing.T) {
-	overEach(t, func(t *testing.T, client clientOf) {
+	overEach(t, func(t *testing.T, over protocol) {
 		for _, status := range []int{401, 413, 500, 200} {
 			n := start(t, rawOrigin(t, func(r *bufio.Reader, c net.Conn) {
 				if _, err := readRequest(r); err == nil {
 					fmt.Fprintf(c, "HTTP/1.1 %d X\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno", status)
 					_, _ = io.Copy(io.Discard, r)
 				}
-			}), setup{})
+			}), setup{over: over})
 			for _, size := range []int64{1 << 10, 64 << 10, 4 << 20} {
-				req, _ := http.NewRequest("POST", "http://"+n.addr+"/", io.LimitReader(zeros{}, size))
+				req, _ := http.NewRequest("POST", n.base+"/", io.LimitReader(zeros{}, size))
 				if size < 1<<20 {
 					req.ContentLength = size
 				}
-				resp, err := client(t, n, n.addr).RoundTrip(req)
+				resp, err := n.clientAt(t, n.address()).RoundTrip(req)
 				if err != nil {
 					t.Fatalf("%d, %d bytes: %v", status, size, err)
 				}
@@ -346,14 +346,14 @@ func TestConnectionIsUsedAgain(t *testing.T) {
 
 // HEAD, ranges and preconditions of what is not personalized are the origin's affair.
 func TestRangesAndPreconditionsPass(t *testing.T) {
-	overEach(t, func(t *testing.T, client clientOf) {
+	overEach(t, func(t *testing.T, over protocol) {
 		content := strings.Repeat("0123456789", 1000)
 		changed := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 		n := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("ETag", `"e"`)
 			w.Header().Set("Content-Type", "application/octet-stream")
 			http.ServeContent(w, r, "", changed, strings.NewReader(content))
-		}), setup{})
+		}), setup{over: over})
 		for _, c := range []struct {
 			method string
 			header []string
@@ -375,11 +375,11 @@ func TestRangesAndPreconditionsPass(t *testing.T) {
 			{"GET", []string{"If-Modified-Since", changed.Format(http.TimeFormat)}, 304, "", nil},
 		} {
 			name := fmt.Sprint(c.method, " ", c.header)
-			req, _ := http.NewRequest(c.method, "http://"+n.addr+"/file", nil)
+			req, _ := http.NewRequest(c.method, n.base+"/file", nil)
 			for i := 0; i+1 < len(c.header); i += 2 {
 				req.Header.Set(c.header[i], c.header[i+1])
 			}
-			resp, err := client(t, n, n.addr).RoundTrip(req)
+			resp, err := n.clientAt(t, n.address()).RoundTrip(req)
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
@@ -394,9 +394,9 @@ func TestRangesAndPreconditionsPass(t *testing.T) {
 				}
 			}
 		}
-		req, _ := http.NewRequest("GET", "http://"+n.addr+"/file", nil)
+		req, _ := http.NewRequest("GET", n.base+"/file", nil)
 		req.Header.Set("Range", "bytes=0-1,5-6")
-		resp, err := client(t, n, n.addr).RoundTrip(req)
+		resp, err := n.clientAt(t, n.address()).RoundTrip(req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -487,8 +487,8 @@ func TestLargeHeadsPass(t *testing.T) {
 func TestSlowUploadIsNotCut(t *testing.T) {
 	t.Parallel() // it waits
 	const limit = 400 * time.Millisecond
-	overEach(t, func(t *testing.T, client clientOf) {
-		s := setup{config: Config{HeaderTimeout: limit, IdleTimeout: limit}}
+	overEach(t, func(t *testing.T, over protocol) {
+		s := setup{over: over, config: Config{HeaderTimeout: limit, IdleTimeout: limit}}
 		s.up.IdleTimeout, s.up.HeaderTimeout = limit, limit
 		n := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
 			got, err := io.ReadAll(r.Body)
@@ -504,8 +504,8 @@ func TestSlowUploadIsNotCut(t *testing.T) {
 			}
 			writer.Close()
 		}()
-		req, _ := http.NewRequest("POST", "http://"+n.addr+"/", reader)
-		resp, err := client(t, n, n.addr).RoundTrip(req)
+		req, _ := http.NewRequest("POST", n.base+"/", reader)
+		resp, err := n.clientAt(t, n.address()).RoundTrip(req)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -11,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -306,6 +308,7 @@ func start(t testing.TB, origin string, o setup) *node {
 	}}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
+		n.server.settle()
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		if err := n.server.Shutdown(ctx); err != nil {
@@ -318,6 +321,24 @@ func start(t testing.TB, origin string, o setup) *node {
 		}
 	})
 	return n
+}
+
+// settle ends what ends by itself. When fasthttp shuts down and something is left, it
+// looks again after a tenth of a second, which is much over all tests.
+func (s *Server) settle() {
+	s.mu.Lock()
+	for _, l := range s.listeners {
+		_ = l.Close()
+	}
+	s.mu.Unlock()
+	_ = s.plain.Close()
+	const none = -1 // one less for the listeners
+	for range 50 {
+		if s.http.GetOpenConnectionsCount() == none {
+			return
+		}
+		time.Sleep(time.Millisecond) // nothing depends on it
+	}
 }
 
 // origin runs an http.Handler as the origin.
@@ -382,27 +403,29 @@ func (n *node) do(method, path string, body io.Reader, header ...string) reply {
 	return reply{resp, string(read)}
 }
 
-// clientOf makes a client with connections of its own, for a node that is reached at
-// address.
-type clientOf func(t testing.TB, n *node, address string) http.RoundTripper
-
-// overEach runs a test once for each protocol that clients may speak: what it says of
-// requests and answers must hold over all of them.
-func overEach(t *testing.T, test func(t *testing.T, client clientOf)) {
-	for name, client := range map[string]clientOf{"HTTP/1.1": overHTTP1} {
-		t.Run(name, func(t *testing.T) { test(t, client) })
+// overEach runs a test once over each version of HTTP that browsers speak: what it
+// says of requests and answers must hold over both.
+func overEach(t *testing.T, test func(t *testing.T, over protocol)) {
+	for _, over := range []protocol{plainHTTP1, overHTTP2} {
+		t.Run(cmp.Or(string(over), "h1"), func(t *testing.T) { test(t, over) })
 	}
 }
 
-func overHTTP1(t testing.TB, n *node, address string) http.RoundTripper {
-	transport := &http.Transport{
-		DisableCompression: true,
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, address)
-		},
+// clientAt makes a client with connections of its own, as the node's client speaks,
+// that finds the node at an address.
+func (n *node) clientAt(t testing.TB, address string) *http.Transport {
+	transport := n.client.Transport.(*http.Transport).Clone()
+	transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, address)
 	}
 	t.Cleanup(transport.CloseIdleConnections)
 	return transport
+}
+
+// address is where the node's client finds it.
+func (n *node) address() string {
+	_, address, _ := strings.Cut(n.base, "://")
+	return address
 }
 
 // visitor makes a cookie header for a new visitor.
@@ -466,6 +489,9 @@ func readAll(c net.Conn) string {
 	answer, _ := io.ReadAll(c)
 	return string(answer)
 }
+
+// soaking reports whether tests are to be as long as they can be.
+func soaking() bool { return os.Getenv("SEDGE_SOAK") == "1" }
 
 // eventually waits for a condition.
 func eventually(t testing.TB, what string, ok func() bool) {
