@@ -3,11 +3,14 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,20 +19,21 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	_ "google.golang.org/grpc/encoding/gzip"
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 )
 
-// startGRPC runs testdata/node/grpc.js and returns its address.
-func startGRPC(t *testing.T) string {
+// startGRPC runs testdata/node/grpc.js, over TLS if files are given, and returns its
+// address and process.
+func startGRPC(t *testing.T, files ...string) (string, *os.Process) {
 	t.Helper()
 	address := freePorts(t, 1)[0]
 	_, port, _ := net.SplitHostPort(address)
-	cmd := exec.Command(program(t, "node"), "grpc.js", port)
+	cmd := exec.Command(program(t, "node"), append([]string{"grpc.js", port}, files...)...)
 	cmd.Dir = filepath.Join("testdata", "node")
-	startProgram(t, address, cmd)
-	return address
+	return address, startProgram(t, address, cmd)
 }
 
 // caller is a gRPC client of the test service.
@@ -57,10 +61,13 @@ func sizes(sizes ...int32) (all []*testgrpc.ResponseParameters) {
 
 // unary calls with small and large messages, and with metadata in both directions.
 func (c *caller) unary() {
-	for _, size := range []int{0, 1, 16 << 10, 1 << 20} {
-		got, err := c.UnaryCall(c.context(), &testgrpc.SimpleRequest{ResponseSize: int32(size), Payload: payload(size)})
-		if err != nil || !bytes.Equal(got.GetPayload().GetBody(), payload(size).Body) {
-			c.t.Errorf("%d bytes: %d, %v", size, len(got.GetPayload().GetBody()), err)
+	for _, size := range []int{0, 1, 16 << 10, 1 << 20, 16 << 20} {
+		for _, coding := range []string{"identity", "gzip"} {
+			request := &testgrpc.SimpleRequest{ResponseSize: int32(size), Payload: payload(size)}
+			got, err := c.UnaryCall(c.context(), request, grpc.UseCompressor(coding), grpc.MaxCallRecvMsgSize(32<<20))
+			if err != nil || !bytes.Equal(got.GetPayload().GetBody(), request.Payload.Body) {
+				c.t.Errorf("%d bytes, %s: %d, %v", size, coding, len(got.GetPayload().GetBody()), err)
+			}
 		}
 	}
 	var header, trailer metadata.MD
@@ -155,8 +162,20 @@ func (c *caller) failures() {
 	}
 }
 
-// givingUp ends a call by its deadline, and by a cancellation.
+// cancelled asks the server how many streams were given up.
+func (c *caller) cancelled() (n int) {
+	var trailer metadata.MD
+	if _, err := c.EmptyCall(c.context(), &testgrpc.Empty{}, grpc.Trailer(&trailer)); err != nil {
+		c.t.Error(err)
+	}
+	_, _ = fmt.Sscan(strings.Join(trailer.Get("cancelled"), ""), &n)
+	return n
+}
+
+// givingUp ends a call by its deadline, and by a cancellation. The server learns of
+// both.
 func (c *caller) givingUp() {
+	before := c.cancelled()
 	ctx, cancel := context.WithTimeout(c.t.Context(), 100*time.Millisecond)
 	defer cancel()
 	stream, err := c.FullDuplexCall(ctx)
@@ -179,12 +198,18 @@ func (c *caller) givingUp() {
 	if _, err := stream.Recv(); status.Code(err) != codes.Canceled {
 		c.t.Errorf("after the cancellation: %v", err)
 	}
+	waitFor(c.t, 10*time.Second, "the server knows", func() error {
+		if n := c.cancelled() - before; n != 2 {
+			return fmt.Errorf("of %d", n)
+		}
+		return nil
+	})
 }
 
 // many runs streams side by side over one connection.
 func (c *caller) many() {
 	var group sync.WaitGroup
-	for range 50 {
+	for range 100 {
 		group.Go(c.pingPong)
 	}
 	group.Wait()
@@ -201,27 +226,64 @@ func callAll(t *testing.T, connection *grpc.ClientConn) {
 	}
 }
 
-// A gRPC server and client find each other through Sedge, on a route that is not
-// personalized: the same calls come to the same as without it.
+// A gRPC server and client find each other through Sedge, with and without TLS behind
+// it: the same calls come to the same as without it.
 func TestGRPC(t *testing.T) {
-	server := startGRPC(t)
-	config := behind("http://"+server, false)
-	// What makes Sedge speak HTTP/2 to the upstream belongs here.
+	files := newCertificate(t, "127.0.0.1")
+	plain, process := startGRPC(t)
+	secure, _ := startGRPC(t, files.cert, files.key)
+	config := behind("http://"+plain, false)
+	clear := config["upstreams"].([]any)[0].(map[string]any)
+	clear["protocol"] = "h2c"
+	config["upstreams"] = append(config["upstreams"].([]any), map[string]any{
+		"name": "secure", "url": "https://" + secure, "protocol": "h2", "ca_file": files.ca,
+	})
+	config["routes"] = append([]any{map[string]any{"name": "secure", "hosts": []any{"secure.example"}, "upstream": "secure", "personalize": false}},
+		config["routes"].([]any)...)
 	f := protocol{"HTTP/2", true}.open(t, config)
-	for name, way := range map[string]struct {
-		address string
-		trust   credentials.TransportCredentials
-	}{
-		"direct":        {server, insecure.NewCredentials()},
-		"through Sedge": {address(f.url), credentials.NewClientTLSFromCert(f.roots, "")},
-	} {
-		t.Run(name, func(t *testing.T) {
-			connection, err := grpc.NewClient(way.address, grpc.WithTransportCredentials(way.trust))
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { connection.Close() })
-			callAll(t, connection)
-		})
+	site := strings.TrimPrefix(f.url, "https://")
+	trust := credentials.NewClientTLSFromCert(f.roots, "")
+	connect := func(t *testing.T, address string, options ...grpc.DialOption) *grpc.ClientConn {
+		connection, err := grpc.NewClient(address, options...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { connection.Close() })
+		return connection
 	}
+	t.Run("direct", func(t *testing.T) {
+		callAll(t, connect(t, plain, grpc.WithTransportCredentials(insecure.NewCredentials())))
+	})
+	t.Run("to a server without TLS", func(t *testing.T) {
+		callAll(t, connect(t, site, grpc.WithTransportCredentials(trust)))
+	})
+	t.Run("to a server with TLS", func(t *testing.T) {
+		callAll(t, connect(t, site, grpc.WithTransportCredentials(named{trust}), grpc.WithAuthority("secure.example")))
+	})
+	t.Run("to a server that is away", func(t *testing.T) {
+		c := &caller{t, testgrpc.NewTestServiceClient(connect(t, site, grpc.WithTransportCredentials(trust)))}
+		if _, err := c.EmptyCall(c.context(), &testgrpc.Empty{}); err != nil {
+			t.Fatal(err)
+		}
+		_ = process.Kill()
+		waitFor(t, 10*time.Second, "the server is away", func() error {
+			if _, err := net.Dial("tcp", plain); err == nil {
+				return errors.New("it is there")
+			}
+			return nil
+		})
+		_, err := c.EmptyCall(c.context(), &testgrpc.Empty{})
+		if s := status.Convert(err); s.Code() != codes.Unavailable || !strings.Contains(s.Message(), "could not be reached") {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// named are credentials that hold for an address although another name is asked for.
+type named struct {
+	credentials.TransportCredentials
+}
+
+func (n named) ClientHandshake(ctx context.Context, _ string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return n.TransportCredentials.ClientHandshake(ctx, "127.0.0.1", raw)
 }

@@ -1,4 +1,6 @@
-// A gRPC server that the tests put behind Sedge. Argument: the port.
+// A gRPC server that the tests put behind Sedge. Arguments: the port; over TLS, the
+// files of the certificate and its key.
+import { readFileSync } from 'node:fs';
 import grpc from '@grpc/grpc-js';
 import loader from '@grpc/proto-loader';
 
@@ -24,9 +26,20 @@ function trailers(call) {
   return back;
 }
 
+const [port, cert, key] = process.argv.slice(2);
+const credentials = cert
+  ? grpc.ServerCredentials.createSsl(null, [{ cert_chain: readFileSync(cert), private_key: readFileSync(key) }])
+  : grpc.ServerCredentials.createInsecure();
+
+let cancelled = 0; // streams that the client gave up
+
 const server = new grpc.Server({ 'grpc.max_receive_message_length': 32 << 20 });
 server.addService(TestService.service, {
-  EmptyCall: (call, done) => done(null, {}),
+  EmptyCall(call, done) {
+    const state = new grpc.Metadata();
+    state.set('cancelled', String(cancelled));
+    done(null, {}, state);
+  },
 
   UnaryCall(call, done) {
     const back = trailers(call);
@@ -48,6 +61,7 @@ server.addService(TestService.service, {
 
   FullDuplexCall(call) {
     const back = trailers(call);
+    call.on('cancelled', () => { cancelled++; });
     call.on('data', (request) => {
       const failed = failure(request);
       if (failed) call.emit('error', { ...failed, metadata: back });
@@ -57,7 +71,7 @@ server.addService(TestService.service, {
   },
 });
 
-server.bindAsync(`127.0.0.1:${process.argv[2]}`, grpc.ServerCredentials.createInsecure(), (error) => {
+server.bindAsync(`127.0.0.1:${port}`, credentials, (error) => {
   if (error) throw error;
 });
 process.on('SIGTERM', () => process.exit(0));
