@@ -235,6 +235,9 @@ func (c *Config) Validate() decision.Faults {
 	if c.TLS.Listen != "" && !isListenAddress(c.TLS.Listen) {
 		faults.Add("tls.listen", "%q: expected host:port or :port, with a port up to 65535", c.TLS.Listen)
 	}
+	if d := c.WithDefaults(); d.TLS.Enabled() && d.Listen == d.TLS.Listen && !strings.HasSuffix(d.Listen, ":0") {
+		faults.Add("tls.listen", "%q is the address of the plain listener; expected another one", d.TLS.Listen)
+	}
 	faults.Under("tls", certificate.Validate(c.TLS.Certificates, c.TLS.ACME))
 	if c.TLS.Redirect && !c.TLS.Enabled() {
 		faults.Add("tls.redirect", "expected certificates or acme beside it, or there is nothing to redirect to")

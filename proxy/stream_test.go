@@ -368,28 +368,6 @@ func TestTunnelEndsInOneDirection(t *testing.T) {
 	})
 }
 
-func TestOriginDown(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := ln.Addr().String()
-	ln.Close()
-	n := start(t, address, setup{})
-	began := time.Now()
-	r := n.get("/", "X-Request-Id", "abc-1", "Accept", "text/html")
-	if r.StatusCode != 502 || !strings.Contains(r.body, "abc-1") || r.Header.Get("X-Request-Id") != "abc-1" || time.Since(began) > 3*time.Second {
-		t.Errorf("%d after %v: %q", r.StatusCode, time.Since(began), r.body)
-	}
-	if r.Header.Get("Date") == "" || r.Header.Get("Cache-Control") != "no-store" {
-		t.Errorf("headers %v", r.Header)
-	}
-	r = n.get("/", "Accept", "application/json")
-	if r.Header.Get("Content-Type") != "application/json" {
-		t.Errorf("%q", r.body)
-	}
-}
-
 func TestOriginSlow(t *testing.T) {
 	o := rawOrigin(t, func(r *bufio.Reader, c net.Conn) {
 		_, _ = readRequest(r)

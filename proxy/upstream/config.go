@@ -68,6 +68,8 @@ const (
 	// that a small limit does not refuse what would be served at once.
 	spareWaiters     = 256
 	mostServers      = 64 // bits of a set
+	leastTime        = time.Millisecond
+	mostTime         = 30 * 24 * time.Hour
 	mostWeight       = 1000
 	defaultResolve   = 30 * time.Second
 	defaultSlowStart = 10 * time.Second
@@ -320,9 +322,15 @@ func (c *Config) Validate() decision.Faults {
 		{"ejection.time", c.Ejection.Time}, {"ejection.max_time", c.Ejection.MaxTime},
 		{"breaker.pause", c.Breaker.Pause}, {"breaker.max_pause", c.Breaker.MaxPause},
 	} {
-		if limit.value < 0 {
-			faults.Add(limit.path, "%s is negative", limit.value)
+		if limit.value != 0 && (limit.value < leastTime || limit.value > mostTime) {
+			faults.Add(limit.path, "%s is not between %s and %s", limit.value, leastTime, mostTime)
 		}
+	}
+	if c.Ejection.MaxTime > 0 && c.Ejection.Time > c.Ejection.MaxTime {
+		faults.Add("ejection.max_time", "%s is less than time, %s", c.Ejection.MaxTime, c.Ejection.Time)
+	}
+	if c.Breaker.MaxPause > 0 && c.Breaker.Pause > c.Breaker.MaxPause {
+		faults.Add("breaker.max_pause", "%s is less than pause, %s", c.Breaker.MaxPause, c.Breaker.Pause)
 	}
 	for _, limit := range []struct {
 		path        string
@@ -493,16 +501,15 @@ func parseOrigin(raw string) (origin, error) {
 		return origin{}, errors.New("a URL is needed, as in http://127.0.0.1:8080")
 	}
 	u, err := url.Parse(raw)
-	if err != nil {
+	switch { // a password must not get into a log
+	case err == nil && u.User != nil, err != nil && strings.Contains(raw, "@"):
+		return origin{}, errors.New("the URL must not hold a user or password")
+	case err != nil:
 		return origin{}, fmt.Errorf("%q is not a URL, as http://127.0.0.1:8080 is", raw)
-	}
-	switch {
 	case u.Scheme != "http" && u.Scheme != "https":
 		return origin{}, fmt.Errorf("%q must begin with http:// or https://", raw)
 	case u.Hostname() == "" || !validAuthority(u.Host):
 		return origin{}, fmt.Errorf("%q names no host", raw)
-	case u.User != nil:
-		return origin{}, errors.New("the URL must not hold a user or password")
 	case u.Path != "" && u.Path != "/", u.RawQuery != "", u.ForceQuery, u.Fragment != "":
 		return origin{}, fmt.Errorf("%q must end after the host: paths are passed on as the client sent them", raw)
 	}

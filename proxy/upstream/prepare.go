@@ -96,7 +96,7 @@ func originForm(target []byte, options bool) []byte {
 		return target
 	}
 	scheme := bytes.Index(target, []byte("://"))
-	if scheme < 0 || bytes.IndexAny(target[:scheme], "/?#") >= 0 {
+	if scheme < 0 || bytes.ContainsAny(target[:scheme], "/?#") {
 		return target
 	}
 	rest := target[scheme+3:]
