@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -209,6 +210,10 @@ func (c *conn) join() {
 func (c *conn) secure() bool { return c.tls != nil }
 
 func (c *conn) via() string { return "1.1 sedge" }
+
+func (c *conn) context() context.Context { return nil }
+
+func (c *conn) unhurry() {} // calls come over HTTP/2 alone
 
 // inform sends a 1xx answer. fasthttp holds no answer back that it could overtake,
 // since it never sees a request before it has asked for it.

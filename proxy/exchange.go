@@ -156,7 +156,7 @@ func (x *exchange) end() {
 	if !x.down.reusable() {
 		x.ctx.SetConnectionClose()
 	}
-	if !x.tunnelled {
+	if x.status == 0 {
 		x.status = x.ctx.Response.StatusCode()
 	}
 	x.server.stats.answered(x.status)

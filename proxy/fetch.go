@@ -101,6 +101,9 @@ func (x *exchange) ask() bool {
 	if b := x.requestBody(); b != nil {
 		body = b
 		o.Interrupt, o.Trailers, o.Expect = x.down.interrupt, b.stream.trailers, b.stream.awaited()
+		if isCall(&x.ctx.Request.Header) && x.route.upstream.HTTP2() {
+			x.down.unhurry()
+		}
 	}
 	began := x.server.now()
 	err := x.route.upstream.Do(x.out, &x.ctx.Response, body, o)
@@ -133,7 +136,7 @@ func (x *exchange) inform(status int, header *fasthttp.ResponseHeader) {
 // upstreamOptions say who asks, and by which name of the site.
 func (x *exchange) upstreamOptions() upstream.Options {
 	return upstream.Options{
-		Informational: x.informFunc, Gone: x.down.gone,
+		Informational: x.informFunc, Gone: x.down.gone, Context: x.down.context(),
 		Scheme: x.scheme, Host: x.host, Visitor: x.stickTo(), Client: x.clientIP,
 	}
 }

@@ -218,8 +218,12 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx) {
 	resp.SetStatusCode(fasthttp.StatusServiceUnavailable)
 	resp.Header.Set(fasthttp.HeaderRetryAfter, strconv.Itoa(retryAfter))
 	resp.Header.Set(fasthttp.HeaderCacheControl, "no-store")
-	resp.Header.SetContentType("text/plain; charset=utf-8")
-	resp.SetBodyString("The site is too busy at the moment; please try again in a few seconds.\n")
+	if isCall(&ctx.Request.Header) {
+		failCall(resp, fasthttp.StatusServiceUnavailable, "the site is too busy at the moment", "")
+	} else {
+		resp.Header.SetContentType("text/plain; charset=utf-8")
+		resp.SetBodyString("The site is too busy at the moment; please try again in a few seconds.\n")
+	}
 	if !s.bodiless(ctx) {
 		resp.SetConnectionClose() // a body is not waited for
 	}
