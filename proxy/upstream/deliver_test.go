@@ -137,7 +137,7 @@ func TestDeliverMapsCookies(t *testing.T) {
 }
 
 func TestConfigFaults(t *testing.T) {
-	bad := Config{URL: "ftp://x", Balance: "best", MaxPending: -1, ServerName: "a:1", ClientCertFile: "c", Resolve: -1, SlowStart: -1,
+	bad := Config{URL: "ftp://x", Protocol: "spdy", Balance: "best", MaxPending: -1, ServerName: "a:1", ClientCertFile: "c", Resolve: -1, SlowStart: -1,
 		Health:   Health{Path: "x y", Host: " ", Interval: -1, Timeout: -1, Healthy: -1, Unhealthy: -1, Status: "2xx"},
 		Ejection: Ejection{Failures: -1, Time: -1, MaxTime: -1, Statuses: []int{503, 404}},
 		Breaker:  Breaker{Requests: -1, Pause: -1, MaxPause: -1}, Retry: Retry{MinPerSecond: -1},
@@ -146,7 +146,7 @@ func TestConfigFaults(t *testing.T) {
 	for _, f := range bad.Validate() {
 		paths = append(paths, f.Path)
 	}
-	want := []string{"name", "url", "balance", "host", "server_name", "dial_timeout", "header_timeout", "idle_timeout", "keep_alive",
+	want := []string{"name", "url", "protocol", "balance", "host", "server_name", "dial_timeout", "header_timeout", "idle_timeout", "keep_alive",
 		"resolve", "slow_start", "health.interval", "health.timeout", "ejection.time", "ejection.max_time", "breaker.pause", "breaker.max_pause",
 		"max_conns", "max_pending", "health.healthy", "health.unhealthy", "ejection.failures", "breaker.requests", "retry.min_per_second",
 		"health.path", "health.host", "health.status", "ejection.statuses[1]", "ca_file", "client_key_file"}
@@ -189,6 +189,10 @@ func TestServerFaults(t *testing.T) {
 		{"check without path", Config{URL: "http://a", Health: Health{Host: "a"}}, []string{"health.path"}},
 		{"key without certificate", Config{URL: "http://a", ClientKeyFile: "k"}, []string{"client_cert_file"}},
 		{"no certificate in the file", Config{URL: "http://a", ClientKeyFile: "deliver.go", ClientCertFile: "deliver.go"}, []string{"client_cert_file"}},
+		{"HTTP/2 over TLS without TLS", Config{URL: "http://a", Protocol: HTTP2}, []string{"protocol"}},
+		{"HTTP/2 without TLS over it", Config{Servers: []Server{{URL: "https://a"}, {URL: "https://b"}}, Protocol: HTTP2Clear}, []string{"protocol"}},
+		{"HTTP/2", Config{URL: "https://a", Protocol: HTTP2}, nil},
+		{"HTTP/2 without TLS", Config{Servers: []Server{{URL: "http://a"}, {URL: "http://b"}}, Protocol: HTTP2Clear}, nil},
 		{"fine", Config{Servers: []Server{{URL: "http://a"}, {URL: "http://b", Weight: 2}, {URL: "http://c", Backup: true}}, Balance: ByVisitor,
 			Host: "shop.example:8443", ServerName: "shop.example", Health: Health{Path: "/up?full", Status: "204"}}, nil},
 	} {

@@ -86,8 +86,9 @@ func (x *exchange) end(c *conn, reuse bool) bool {
 // server. A GET, HEAD or OPTIONS without a body is sent again, over a new connection,
 // if its connection closed without a byte of an answer: once to the same server if
 // the connection was used before, and once to another. Nothing else is ever sent
-// twice, and all of it only within the budget for retries. On error resp has no body,
-// and the error is an [*Error].
+// twice, save what a server of HTTP/2 says it has not touched, and all of it only
+// within the budget for retries. On error resp has no body, and the error is an
+// [*Error].
 //
 // resp keeps the origin's Date only if fasthttp adds none by itself
 // (Server.NoDefaultDate); an answer without one gets the present time.

@@ -212,7 +212,7 @@ func (p *pool) dropGone() {
 func (p *pool) dial(ctx context.Context, name string) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.id.dial)
 	defer cancel()
-	nc, address, err := p.open(ctx, name)
+	nc, address, err := p.open(ctx, name, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -221,15 +221,16 @@ func (p *pool) dial(ctx context.Context, name string) (*conn, error) {
 	return c, nil
 }
 
-// open connects, with TLS if the origin wants it.
-func (p *pool) open(ctx context.Context, name string) (net.Conn, string, error) {
+// open connects, with TLS if the origin wants it. Addresses to avoid are tried after
+// the others; nil avoids none.
+func (p *pool) open(ctx context.Context, name string, avoid []string) (net.Conn, string, error) {
 	p.mu.Lock()
 	closed := p.closed
 	p.mu.Unlock()
 	if closed {
 		return nil, "", p.fail("dial", errClosed)
 	}
-	nc, address, err := p.reach(ctx)
+	nc, address, err := p.reach(ctx, avoid)
 	if err != nil {
 		return nil, "", p.fail("dial", err)
 	}
@@ -271,21 +272,21 @@ func (p *pool) clientName(host []byte) string {
 
 // reach connects to one of the server's addresses, trying one after the other. If
 // none can be reached, the server may have moved: its name is looked up once more.
-func (p *pool) reach(ctx context.Context) (net.Conn, string, error) {
+func (p *pool) reach(ctx context.Context, avoid []string) (net.Conn, string, error) {
 	if p.names == nil {
 		nc, err := p.connect(ctx, "tcp", p.origin.address)
 		return nc, p.origin.address, err
 	}
 	stale := p.names.stale()
-	nc, address, err := p.reachOneOf(ctx)
+	nc, address, err := p.reachOneOf(ctx, avoid)
 	if err == nil || !stale || ctx.Err() != nil || p.names.refresh(ctx) != nil {
 		return nc, address, err
 	}
-	return p.reachOneOf(ctx)
+	return p.reachOneOf(ctx, avoid)
 }
 
-func (p *pool) reachOneOf(ctx context.Context) (net.Conn, string, error) {
-	order, err := p.names.order(ctx)
+func (p *pool) reachOneOf(ctx context.Context, avoid []string) (net.Conn, string, error) {
+	order, err := p.names.order(ctx, avoid)
 	if err != nil {
 		return nil, "", err
 	}
@@ -297,6 +298,14 @@ func (p *pool) reachOneOf(ctx context.Context) (net.Conn, string, error) {
 		p.names.failed(address)
 	}
 	return nil, "", err
+}
+
+// addresses is how many there are to connect to.
+func (p *pool) addresses() int {
+	if p.names == nil {
+		return 1
+	}
+	return p.names.reachable()
 }
 
 // connectWithin leaves time for the other addresses.

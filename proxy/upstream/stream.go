@@ -102,7 +102,7 @@ func (u *Upstream) exchangeStreams(req *fasthttp.Request, resp *fasthttp.Respons
 
 // isCall reports whether a request is a call of gRPC.
 func isCall(req *fasthttp.Request) bool {
-	return req.Header.IsPost() && IsGRPC(peekFold(&req.Header, fasthttp.HeaderContentType))
+	return req.Header.IsPost() && IsGRPC(req.Header.Peek(fasthttp.HeaderContentType)) // spelled as HTTP/2 clients' are
 }
 
 func newStream(u *Upstream, to *server, c *streamConn, opts *Options) *stream {
@@ -147,7 +147,7 @@ func (x *stream) do(s *scratch, resp *fasthttp.Response, headOnly bool, opts *Op
 		var err error
 		defer func() {
 			if r := recover(); r != nil {
-				err = fmt.Errorf("panic: %v", r)
+				err = fail("send request", fmt.Errorf("panic: %v", r))
 			}
 			answered <- err
 		}()
@@ -172,8 +172,10 @@ func (x *stream) await(answered chan error, s *scratch, opts *Options) error {
 	for {
 		select {
 		case err := <-answered:
-			for err == nil && len(x.interims) > 0 {
-				err = x.inform(<-x.interims, s, opts)
+			for len(x.interims) > 0 { // they came before
+				if err := x.inform(<-x.interims, s, opts); err != nil {
+					return err
+				}
 			}
 			if err == nil {
 				err = context.Cause(x.ctx)
@@ -564,7 +566,7 @@ func (x *stream) unanswered(err error) bool {
 
 // failed reports whether it is for the server, or the way to it, that no answer came.
 func (x *stream) failed(err error) bool {
-	return x.answer == nil && x.ctx.Err() == nil && !isOwn(err) && !isUnfit(err)
+	return x.answer == nil && x.informed+len(x.interims) == 0 && x.ctx.Err() == nil && !isOwn(err) && !isUnfit(err)
 }
 
 // isOwn reports whether an error is one of this package's already.
@@ -609,7 +611,7 @@ func (x *stream) explain(op string, err error) error {
 
 // ask sends a GET over a connection of its own and returns the status of the answer.
 func (s *streamConns) ask(ctx context.Context, host, path string) (int, error) {
-	c, err := s.dial(ctx, s.pool.clientName([]byte(host)))
+	c, err := s.dial(ctx, s.pool.clientName([]byte(host)), nil)
 	if err != nil {
 		return 0, err
 	}

@@ -100,17 +100,31 @@ func (s *streamConns) acquire(sends bool, name string) (*streamConn, error) {
 
 func (s *streamConns) find(name string) (*streamConn, error) {
 	for until := time.Now().Add(s.pool.id.dial); ; {
+		addresses := s.pool.addresses()
 		s.mu.Lock()
-		if c := s.reserve(name); c != nil {
+		d := s.dialing[name]
+		c, connected := s.reserve(name)
+		// A server with several addresses gets a connection to each, once there is more
+		// than one request at a time.
+		spread := c != nil && c.streams > 1 && len(connected) < addresses && d == nil
+		if c != nil && !spread {
 			s.mu.Unlock()
 			return c, nil
 		}
-		d := s.dialing[name]
 		if d == nil {
 			d = &streamDial{done: make(chan struct{})}
 			s.dialing[name] = d
 			s.mu.Unlock()
-			return s.add(d, name)
+			added, err := s.add(d, name, connected)
+			if !spread {
+				return added, err
+			}
+			if err != nil {
+				return c, nil
+			}
+			c.Release()
+			s.drop(c)
+			return added, nil
 		}
 		s.mu.Unlock()
 		<-d.done // the dial has its limit
@@ -123,20 +137,28 @@ func (s *streamConns) find(name string) (*streamConn, error) {
 	}
 }
 
-// reserve takes room on a connection. The caller holds mu.
-func (s *streamConns) reserve(name string) *streamConn {
+// reserve takes room on the connection that carries least; nil if there is none. It
+// also returns where the connections that take requests lead. The caller holds mu.
+func (s *streamConns) reserve(name string) (least *streamConn, connected []string) {
 	s.conns = slices.DeleteFunc(s.conns, func(c *streamConn) bool { return c.Err() != nil })
 	for _, c := range s.conns {
-		if c.name == name && !c.retired && c.Reserve() == nil {
-			c.streams++
-			return c
+		if c.name != name || c.retired {
+			continue
+		}
+		connected = append(connected, c.address)
+		if c.Available() > 0 && (least == nil || c.streams < least.streams) {
+			least = c
 		}
 	}
-	return nil
+	if least == nil || least.Reserve() != nil { // ended this very moment
+		return nil, connected
+	}
+	least.streams++
+	return least, connected
 }
 
 // add makes a connection, with room taken for whoever asked for it.
-func (s *streamConns) add(d *streamDial, name string) (c *streamConn, err error) {
+func (s *streamConns) add(d *streamDial, name string, connected []string) (c *streamConn, err error) {
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -146,7 +168,7 @@ func (s *streamConns) add(d *streamDial, name string) (c *streamConn, err error)
 	}()
 	ctx, cancel := context.WithTimeout(s.pool.alive, s.pool.id.dial)
 	defer cancel()
-	if c, err = s.dial(ctx, name); err != nil {
+	if c, err = s.dial(ctx, name, connected); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
@@ -161,9 +183,10 @@ func (s *streamConns) add(d *streamDial, name string) (c *streamConn, err error)
 	return c, nil
 }
 
-// dial makes a connection and waits until the server has said what it allows.
-func (s *streamConns) dial(ctx context.Context, name string) (*streamConn, error) {
-	nc, address, err := s.pool.open(ctx, name)
+// dial makes a connection, if possible to another address than those, and waits until
+// the server has said what it allows.
+func (s *streamConns) dial(ctx context.Context, name string, connected []string) (*streamConn, error) {
+	nc, address, err := s.pool.open(ctx, name, connected)
 	if err != nil {
 		return nil, err
 	}
@@ -188,11 +211,15 @@ func (s *streamConns) dial(ctx context.Context, name string) (*streamConn, error
 
 // release gives a request's room back.
 func (s *streamConns) release(c *streamConn, sends bool) {
+	s.drop(c)
+	s.pool.leave(sends)
+}
+
+func (s *streamConns) drop(c *streamConn) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	c.streams--
 	s.closeSpare(c)
-	s.mu.Unlock()
-	s.pool.leave(sends)
 }
 
 // retire gives connections no more requests, and closes those that have none.

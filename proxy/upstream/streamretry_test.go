@@ -300,6 +300,60 @@ func TestHTTP2ConnectionToAddressThatIsGoneIsNotKept(t *testing.T) {
 	eventually(t, "the old connection is gone", func() bool { return u.Stats() == Stats{Idle: 1} })
 }
 
+// Requests at a time are shared out to all addresses of a server, also to one that
+// comes later, and one request alone needs no second connection.
+func TestHTTP2AddressesShare(t *testing.T) {
+	at, arrived, ends := map[string]*rawOrigin{}, map[string]chan struct{}{}, []chan struct{}{}
+	for _, address := range []string{"192.0.2.1", "192.0.2.2", "192.0.2.3"} {
+		o, a, goOn := holding(t)
+		at[address], arrived[address] = o, a
+		ends = append(ends, goOn)
+	}
+	n := &names{}
+	u := moving(t, newClock(), n, at, clearText)
+	n.teach(nil, "192.0.2.1", "192.0.2.2")
+	var group sync.WaitGroup
+	ask := func() {
+		group.Go(func() {
+			if _, _, err := fetch(u, get(t), nil, Options{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	ask()
+	select {
+	case <-arrived["192.0.2.1"]:
+		ask()
+		<-arrived["192.0.2.2"]
+	case <-arrived["192.0.2.2"]:
+		ask()
+		<-arrived["192.0.2.1"]
+	}
+	n.teach(nil, "192.0.2.1", "192.0.2.2", "192.0.2.3")
+	if err := u.members[0].pool.names.refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ask()
+	<-arrived["192.0.2.3"]
+	for range 3 {
+		ask()
+	}
+	for _, a := range arrived { // each has the least in its turn
+		<-a
+	}
+	if got := u.Stats(); got != (Stats{Active: 3}) {
+		t.Errorf("connections %+v, want one to each", got)
+	}
+	for _, end := range ends {
+		close(end)
+	}
+	group.Wait()
+	for range 5 {
+		wantOK(t, u, "hello")
+	}
+	eventually(t, "three are idle", func() bool { return u.Stats() == Stats{Idle: 3} })
+}
+
 // Whatever is wrong with the first words of a server, it is told so in time.
 func TestHTTP2NeedsAServerThatSpeaksIt(t *testing.T) {
 	quick := func(c *Config) { c.DialTimeout = 100 * time.Millisecond }

@@ -16,7 +16,8 @@ import (
 const hijackTime = 10 * time.Second
 
 // Tunnel asks the origin to switch to the protocol that the client's Upgrade
-// header names. req is the client's request as Prepare has made it.
+// header names. req is the client's request as Prepare has made it. Over HTTP/2
+// there are no tunnels.
 //
 // If the origin agrees, ctx is hijacked: when the handler has returned, the 101
 // and then the bytes of both sides are carried until one side ends or both are
@@ -29,8 +30,8 @@ func (u *Upstream) Tunnel(ctx *fasthttp.RequestCtx, req *fasthttp.Request, opts 
 	s := u.acquireScratch()
 	defer u.releaseScratch(s)
 	protocol := peekFold(&ctx.Request.Header, fasthttp.HeaderUpgrade)
-	if !IsUpgrade(&ctx.Request) {
-		return &Error{Op: "open tunnel", Kind: Client, Err: errMalformed("the request asks for no upgrade")}
+	if !IsUpgrade(&ctx.Request) || u.HTTP2() {
+		return &Error{Op: "open tunnel", Kind: Client, Err: errMalformed("the request asks for no upgrade, or the upstream carries none")}
 	}
 	req.Header.Set(fasthttp.HeaderConnection, "Upgrade")
 	req.Header.SetBytesV(fasthttp.HeaderUpgrade, protocol)
