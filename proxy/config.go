@@ -97,10 +97,11 @@ type Config struct {
 	MaxQueueDelay time.Duration `mapstructure:"max_queue_delay"`
 
 	// MaxMemory bounds the memory of the process, its plugins apart. The garbage
-	// collector works harder in front of it; at it, new connections and requests
-	// are answered with 503. By default it is the limit of GOMEMLIMIT, if that is
-	// set, and none otherwise. It should be at most nine tenths of what a container
-	// may use.
+	// collector works harder from nine tenths of it on; at it, what is kept of pages is
+	// dropped, and requests are answered with 503 until a tenth is free again. The
+	// memory of the cache block should be well below it. By default it is the limit of
+	// GOMEMLIMIT, if that is set, and none otherwise. It should be at most nine tenths
+	// of what a container may use.
 	MaxMemory decision.Size `mapstructure:"max_memory"`
 
 	// PersonalizeBudget bounds the time for profile, segments, arms and plan of

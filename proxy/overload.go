@@ -37,6 +37,10 @@ const (
 
 	// memoryEase is the share of the memory limit below which all is well again.
 	memoryEase = 0.9
+
+	// relieveEvery is how long it takes at the limit until what is kept is dropped
+	// once more.
+	relieveEvery = 10 * time.Second
 )
 
 // overload refuses requests when the node has more of them than it can answer. A
@@ -55,6 +59,7 @@ type overload struct {
 	maxMemory   int64 // 0: no limit
 	inFlight    *atomic.Int64
 	fewest      uint32 // so many requests in the queue are not worth refusing
+	relieve     func() // drops what is kept in memory
 
 	// Times are since begun: the clock on the wall may be set back while the canary
 	// is away, and none would be sent until it has caught up.
@@ -69,13 +74,14 @@ type overload struct {
 	turn   atomic.Uint32
 	stands atomic.Bool // the queue is long, and has been for a while
 	full   atomic.Bool // memory is at its limit
+	eased  time.Time   // when what is kept was last dropped; of the goroutine that watches
 	closed sync.Once
 }
 
-func newOverload(cfg *Config, inFlight *atomic.Int64) *overload {
+func newOverload(cfg *Config, inFlight *atomic.Int64, relieve func()) *overload {
 	o := &overload{
 		maxInFlight: int64(cfg.MaxInFlight), maxDelay: cfg.MaxQueueDelay, maxMemory: int64(cfg.MaxMemory), inFlight: inFlight,
-		fewest: uint32(queuePerCPU * runtime.GOMAXPROCS(0)), begun: time.Now(),
+		fewest: uint32(queuePerCPU * runtime.GOMAXPROCS(0)), begun: time.Now(), relieve: relieve,
 	}
 	o.share.Store(wholeShare)
 	o.sent.Store(-int64(sampleEvery)) // the first is due
@@ -133,18 +139,20 @@ func (o *overload) watch(read *os.File) {
 		o.delay.Store(int64(delay))
 		o.stands.Store(stands)
 		if o.maxMemory > 0 {
-			o.watchMemory(memory())
+			o.watchMemory(now, memory())
 		}
 		o.away.Store(false)
 	}
 }
 
-func (o *overload) watchMemory(used int64) {
-	switch {
-	case used >= o.maxMemory:
-		o.full.Store(true)
-	case float64(used) < memoryEase*float64(o.maxMemory):
-		o.full.Store(false)
+// watchMemory refuses requests at the limit. What is only kept for later goes first:
+// a node whose caches do not fit into its memory is to serve without them.
+func (o *overload) watchMemory(now time.Time, used int64) {
+	full := used >= o.maxMemory || o.full.Load() && float64(used) >= memoryEase*float64(o.maxMemory)
+	o.full.Store(full)
+	if full && now.Sub(o.eased) >= relieveEvery {
+		o.eased = now
+		go o.relieve()
 	}
 }
 

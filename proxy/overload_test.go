@@ -81,7 +81,7 @@ func TestRefusalKeepsTheConnection(t *testing.T) {
 // Those that are admitted are spread evenly, at any share.
 func TestShareOfRefusals(t *testing.T) {
 	for _, percent := range []int{2, 10, 50, 85, 99} {
-		o := newOverload(&Config{MaxInFlight: 1, MaxQueueDelay: time.Second}, new(atomic.Int64))
+		o := newOverload(&Config{MaxInFlight: 1, MaxQueueDelay: time.Second}, new(atomic.Int64), func() {})
 		o.share.Store(uint32(wholeShare * percent / 100))
 		admitted, gap, longest := 0, 0, 0
 		for range 10_000 {
@@ -189,7 +189,7 @@ func TestQueueStands(t *testing.T) {
 func TestShareGrowsWithoutRequests(t *testing.T) {
 	f := func(idle time.Duration, above, below float64) {
 		t.Helper()
-		o := newOverload(&Config{MaxInFlight: 1, MaxQueueDelay: time.Minute}, new(atomic.Int64))
+		o := newOverload(&Config{MaxInFlight: 1, MaxQueueDelay: time.Minute}, new(atomic.Int64), func() {})
 		if err := o.start(); err != nil {
 			t.Fatal(err)
 		}
@@ -222,14 +222,14 @@ func TestCanary(t *testing.T) {
 	n := start(t, pages(t, "text/plain", "ok"), setup{config: Config{MaxMemory: limit}})
 	o := n.server.overload
 	o.full.Store(true)
-	o.watchMemory(limit - 1)
+	o.watchMemory(time.Now(), limit-1)
 	if !o.full.Load() {
 		t.Error("a byte below the limit is well below it")
 	}
 	// The test needs less than the limit, so the next canary lifts it; requests
 	// that are refused send it too.
 	eventually(t, "room again", func() bool { return n.get("/").StatusCode == 200 })
-	o.watchMemory(limit)
+	o.watchMemory(time.Now(), limit)
 	if !o.full.Load() {
 		t.Error("the limit is reached, and all is well")
 	}
@@ -346,5 +346,48 @@ func TestHeadThatBreaksOff(t *testing.T) {
 	}
 	if answer := n.raw("GET / HTTP/1.1\r\nHo"); !strings.HasPrefix(answer, "HTTP/1.1 400") {
 		t.Errorf("cut: %q", answer)
+	}
+}
+
+// Caches that do not fit beside the rest must not keep a node from serving: they go
+// first, and again if that was not enough.
+func TestMemoryIsRelieved(t *testing.T) {
+	const limit = 1 << 40
+	relieved := make(chan bool, 8)
+	o := newOverload(&Config{MaxMemory: limit}, new(atomic.Int64), func() { relieved <- true })
+	began := time.Now()
+	f := func(after time.Duration, used float64, full bool, times int) {
+		t.Helper()
+		o.watchMemory(began.Add(after), int64(used*limit))
+		if o.full.Load() != full {
+			t.Errorf("at %v with %v of the limit: full %v", after, used, !full)
+		}
+		for range times {
+			<-relieved
+		}
+	}
+	f(0, 0.95, false, 0)
+	f(time.Second, 1.01, true, 1)
+	f(2*time.Second, 0.95, true, 0)
+	f(12*time.Second, 0.95, true, 1)
+	f(13*time.Second, 0.89, false, 0)
+	f(14*time.Second, 0.95, false, 0)
+	if len(relieved) > 0 {
+		t.Error("relieved too often")
+	}
+}
+
+// The pages that are kept are what goes.
+func TestRelievedMemory(t *testing.T) {
+	n := start(t, pages(t, "text/html", shopPage, "Cache-Control", "public, max-age=60"), setup{engines: always(text("#hero", "x"))})
+	_, cookie := n.visitor()
+	n.get("/", "Cookie", cookie)
+	eventually(t, "the page is kept", func() bool { return n.server.CacheUsage().Entries > 0 })
+	n.server.relieveMemory()
+	if u := n.server.CacheUsage(); u.Entries != 0 {
+		t.Errorf("kept: %+v", u)
+	}
+	if r := n.get("/", "Cookie", cookie); r.StatusCode != 200 || !strings.Contains(n.log.String(), "memory is at its limit") {
+		t.Errorf("after it: %s", r.Status)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -131,7 +132,7 @@ func New(o Options) (*Server, error) {
 			return nil, fmt.Errorf("make server: %w", err)
 		}
 	}
-	s.overload = newOverload(&s.cfg, &s.stats.InFlight)
+	s.overload = newOverload(&s.cfg, &s.stats.InFlight, s.relieveMemory)
 	if err := s.overload.start(); err != nil {
 		return nil, fmt.Errorf("make server: %w", err)
 	}
@@ -196,6 +197,14 @@ func (s *Server) CacheUsage() cache.Usage { return s.variants.Usage() }
 func (s *Server) ClearCache() {
 	s.variants.Clear()
 	s.bodies.Clear()
+}
+
+// relieveMemory drops what a node at its limit can do without.
+func (s *Server) relieveMemory() {
+	defer s.recoverStream()
+	s.log.Warn("memory is at its limit: requests are refused, and what is kept of pages is dropped", "max_memory", int64(s.cfg.MaxMemory))
+	s.ClearCache()
+	debug.FreeOSMemory()
 }
 
 // Config returns the settings with their defaults.
