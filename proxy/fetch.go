@@ -17,8 +17,9 @@ import (
 // What the origin must not be asked when the page is going to be changed: for a
 // part of it, or whether the client's copy, which has our edits, is still its own.
 var (
-	wholePage  = []string{"If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since", "Range", "If-Range"}
-	wholeIfWas = wholePage[:4]
+	wholePage    = []string{"If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since", "Range", "If-Range"}
+	wholeIfWas   = wholePage[:4]
+	rangeHeaders = wholePage[4:]
 )
 
 // fetch asks the origin. It reports false when it has answered with an error.
@@ -66,10 +67,7 @@ func (x *exchange) prepare() {
 		AddHeaders:     x.requestIDHeader(),
 	}
 	if x.concerned {
-		o.ForceAcceptEncoding = "identity"
-		if x.acceptsGzip() {
-			o.ForceAcceptEncoding = "gzip"
-		}
+		o.ForceAcceptEncoding = x.readableCoding()
 		o.StripHeaders = wholeIfWas
 		if x.kind.explicit || x.hasBody() {
 			o.StripHeaders = wholePage
@@ -79,6 +77,9 @@ func (x *exchange) prepare() {
 			o.Path = string(x.appendTarget(nil))
 		}
 		o.AddHeaders = append(o.AddHeaders, action.Headers...)
+	} else if x.asksForMapped() {
+		o.ForceAcceptEncoding = x.readableCoding()
+		o.StripHeaders = rangeHeaders
 	}
 	x.passTrace(&o)
 	upstream.Prepare(x.out, &x.ctx.Request, o)

@@ -45,7 +45,8 @@ type pageBody struct {
 	unpacker *unpacker
 	unpack   bool
 	source   io.Reader
-	first    []byte // what begin has read
+	mapURLs  func(io.Reader) io.Reader // what is unpacked; nil: not at all
+	first    []byte                    // what begin has read
 	firstErr error
 
 	rewriter editor // nil: nothing to edit or to look for
@@ -105,7 +106,9 @@ func (b *pageBody) open(unpack, pack bool) bool {
 	b.source = &b.arrived
 	b.setPacking(unpack, pack)
 	if !unpack {
-		if b.whole {
+		if b.mapURLs != nil {
+			b.source = b.mapURLs(b.source)
+		} else if b.whole {
 			b.first, b.firstErr = b.arrived.take(), io.EOF
 		}
 		return true
@@ -138,6 +141,9 @@ func (b *pageBody) begin() error {
 		return err
 	}
 	b.source = b.unpacker
+	if b.mapURLs != nil {
+		b.source = b.mapURLs(b.source)
+	}
 	var err error
 	n := 0
 	for n == 0 && err == nil {
