@@ -33,7 +33,7 @@ func (c *conn) gather() error {
 		c.headEnds = time.Now().Add(c.server.cfg.HeaderTimeout)
 		c.phase.Store(phaseHead)
 		whole := c.gatherRest()
-		c.refused = !c.server.overload.admits()
+		c.refused = !c.server.overload.admits(isSafe(c.in.rest[c.in.taken:]))
 		if !c.refused || !whole || !c.refuseAtOnce() {
 			return nil
 		}

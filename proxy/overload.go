@@ -24,7 +24,12 @@ const (
 
 	// queuePerCPU is how many requests, for each processor, a queue must hold to
 	// count as one.
-	queuePerCPU = 8
+	queuePerCPU = 32
+
+	// unsafeDelay is how many times as long the queue must be before requests that
+	// change something are refused too: they are few, and somebody's order may be
+	// among them.
+	unsafeDelay = 10
 
 	// wholeShare is the share that stands for all requests. Some are always
 	// admitted: without them nobody would learn that the load is over.
@@ -156,8 +161,9 @@ func (o *overload) watchMemory(now time.Time, used int64) {
 	}
 }
 
-// admits reports whether a request that came now is served.
-func (o *overload) admits() bool {
+// admits reports whether a request that came now is served. safe says that it only
+// asks for something.
+func (o *overload) admits(safe bool) bool {
 	o.came.Add(1)
 	late := o.sendCanary()
 	if o.inFlight.Load() >= o.maxInFlight || o.full.Load() {
@@ -167,9 +173,13 @@ func (o *overload) admits() bool {
 	if share == wholeShare && !o.stands.Load() {
 		return true
 	}
+	delay := max(late, time.Duration(o.delay.Load()))
+	if !safe && delay < unsafeDelay*o.maxDelay {
+		return true
+	}
 	// What is queued already is made up for at once; the share itself follows slowly
 	// and finds its place.
-	if delay := max(late, time.Duration(o.delay.Load())); delay > o.maxDelay {
+	if delay > o.maxDelay {
 		share = uint32(float64(share) * float64(o.maxDelay) / float64(delay))
 	}
 	share = max(share, leastShare)
@@ -302,7 +312,13 @@ func (s *Server) isRefused(ctx *fasthttp.RequestCtx) bool {
 	if c, ok := ctx.Conn().(*conn); ok {
 		return c.refused
 	}
-	return !s.overload.admits()
+	return !s.overload.admits(isSafe(ctx.Method()))
+}
+
+// isSafe reports whether a request's first bytes, or its method, say that it only asks
+// for something.
+func isSafe(head []byte) bool {
+	return bytes.HasPrefix(head, []byte("GET")) || bytes.HasPrefix(head, []byte("HEAD"))
 }
 
 // refuse answers a request beyond the limits with as little work as possible.

@@ -85,7 +85,7 @@ func TestShareOfRefusals(t *testing.T) {
 		o.share.Store(uint32(wholeShare * percent / 100))
 		admitted, gap, longest := 0, 0, 0
 		for range 10_000 {
-			if o.admits() {
+			if o.admits(true) {
 				admitted++
 				gap = 0
 			} else if gap++; gap > longest {
@@ -95,6 +95,28 @@ func TestShareOfRefusals(t *testing.T) {
 		if off := admitted - 100*percent; off < -10 || off > 10 || longest > 100/percent {
 			t.Errorf("share of %d %%: %d of 10000 admitted, %d refused in a row", percent, admitted, longest)
 		}
+	}
+}
+
+// What changes something is refused only when the queue is very long.
+func TestOrdersComeFirst(t *testing.T) {
+	o := newOverload(&Config{MaxInFlight: 1, MaxQueueDelay: time.Second}, new(atomic.Int64), func() {})
+	o.share.Store(leastShare)
+	served := func(safe bool) (n int) {
+		for range 1000 {
+			if o.admits(safe) {
+				n++
+			}
+		}
+		return n
+	}
+	o.delay.Store(int64(2 * time.Second))
+	if pages, orders := served(true), served(false); pages > 30 || orders != 1000 {
+		t.Errorf("of 1000 each, %d pages and %d orders are served", pages, orders)
+	}
+	o.delay.Store(int64(unsafeDelay * time.Second))
+	if orders := served(false); orders > 30 {
+		t.Errorf("%d of 1000 orders are served beyond all measure", orders)
 	}
 }
 
@@ -196,7 +218,7 @@ func TestShareGrowsWithoutRequests(t *testing.T) {
 		defer o.stop()
 		o.share.Store(leastShare)
 		o.sent.Store(int64(time.Since(o.begun) - idle))
-		o.admits()
+		o.admits(true)
 		if share := float64(o.share.Load()) / wholeShare; share < above || share > below {
 			t.Errorf("share %.3f after %v without a request, want %.2f to %.2f", share, idle, above, below)
 		}
