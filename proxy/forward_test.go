@@ -269,7 +269,7 @@ func TestTrailersPassBothWays(t *testing.T) {
 			t.Errorf("the origin got trailers %v", got)
 		}
 	})
-	n, record := mangledNode(t)
+	n, record := mangledNode(t, plainHTTP1)
 	n.raw("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-A: 1\r\nHost: y\r\nX_B: 2\r\nCookie: c\r\nSedge-D: 1\r\nTransfer-Encoding: chunked\r\nx-e: \xe9\r\n\r\n")
 	if _, _, complete := record.take(); len(complete) != 1 || complete[0].trailers != "X-A: 1\r\nx-e: \xe9\r\n" {
 		t.Errorf("the origin got %q", complete)

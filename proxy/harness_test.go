@@ -493,6 +493,14 @@ func readAll(c net.Conn) string {
 // soaking reports whether tests are to be as long as they can be.
 func soaking() bool { return os.Getenv("SEDGE_SOAK") == "1" }
 
+// long chooses how often something is tried.
+func long(usual, soak int) int {
+	if soaking() {
+		return soak
+	}
+	return usual
+}
+
 // eventually waits for a condition.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()

@@ -39,6 +39,8 @@ func newHTTP2(s *Server) *http2 {
 		IdleTimeout:    s.cfg.KeepAlive,
 		ErrorLog:       log.New(io.Discard, "", 0), // its messages may hold bytes of an attacker
 		ConnState:      h.note,
+		// OPTIONS * is the origin's affair.
+		DisableGeneralOptionsHandler: true,
 		ConnContext: func(ctx context.Context, nc net.Conn) context.Context {
 			return context.WithValue(ctx, peerKey{}, nc.RemoteAddr())
 		},

@@ -12,9 +12,9 @@ import (
 const smuggled = "GET /smuggled HTTP/1.1\r\nHost: x\r\nX: "
 
 // mangledNode runs Sedge before a recording keep-alive origin.
-func mangledNode(t testing.TB) (*node, *recorder) {
+func mangledNode(t testing.TB, over protocol) (*node, *recorder) {
 	record := &recorder{}
-	n := start(t, rawOrigin(t, record.serve), setup{config: Config{HeaderTimeout: 10 * time.Second, IdleTimeout: 10 * time.Second}})
+	n := start(t, rawOrigin(t, record.serve), setup{over: over, config: Config{HeaderTimeout: 10 * time.Second, IdleTimeout: 10 * time.Second}})
 	return n, record
 }
 
@@ -39,7 +39,8 @@ func judge(t *testing.T, n *node, record *recorder, name, wire string, want verd
 	if len(dirty) > 0 {
 		t.Errorf("%s: dirty at the origin: %q", name, dirty)
 	}
-	if wrong := record.unaccounted(wire, heads, complete); len(wrong) > 0 {
+	whole, begun := strictMessages([]byte(wire))
+	if wrong := record.unaccounted(whole, begun, heads, complete); len(wrong) > 0 {
 		t.Errorf("%s: the origin got what was not sent: %q", name, wrong)
 	}
 	if strings.Contains(fmt.Sprint(complete), "smuggled") && want != passed {
@@ -57,7 +58,7 @@ func judge(t *testing.T, n *node, record *recorder, name, wire string, want verd
 // HAZARDS TE.TE, CL.TE, TE.CL: a coding that one server reads and another does not.
 // Every byte that is no letter stands once at every place of the line.
 func TestMangledTransferEncoding(t *testing.T) {
-	n, record := mangledNode(t)
+	n, record := mangledNode(t, plainHTTP1)
 	places := map[string]string{
 		"before the name": "%sTransfer-Encoding: chunked", "in the name": "Transfer%s-Encoding: chunked",
 		"behind the name": "Transfer-Encoding%s: chunked", "before the value": "Transfer-Encoding:%schunked",
@@ -107,7 +108,7 @@ func TestMangledTransferEncoding(t *testing.T) {
 
 // HAZARDS: empty or comma-only Content-Length, overflow; a length read in two ways.
 func TestMangledContentLength(t *testing.T) {
-	n, record := mangledNode(t)
+	n, record := mangledNode(t, plainHTTP1)
 	const body = "abcde"
 	for value, want := range map[string]verdict{
 		"5": passed, " 5": passed, "5 ": passed, "\t5\t": passed,
@@ -126,7 +127,7 @@ func TestMangledContentLength(t *testing.T) {
 }
 
 func TestMangledRequestLine(t *testing.T) {
-	n, record := mangledNode(t)
+	n, record := mangledNode(t, plainHTTP1)
 	for line, want := range map[string]verdict{
 		"GET /a HTTP/1.1": passed, "get /a HTTP/1.1": either, "FOO /a HTTP/1.1": passed, "M-SEARCH /a HTTP/1.1": passed, "GET /a?b=c&d=/../ HTTP/1.1": passed, "GET http://x/a HTTP/1.1": passed, "GET HTTP://x/a HTTP/1.1": passed, "GET http://X/a HTTP/1.1": passed, "OPTIONS * HTTP/1.1": passed,
 		"GET  /a HTTP/1.1": refused, "GET /a  HTTP/1.1": refused, "GET\t/a HTTP/1.1": refused, "GET /a\tHTTP/1.1": refused, " GET /a HTTP/1.1": refused, "\tGET /a HTTP/1.1": refused, "GET /a HTTP/1.1 ": refused, "GET /a HTTP/1.1\t": refused, "GET /a\x0bb HTTP/1.1": refused,
@@ -154,7 +155,7 @@ func TestMangledRequestLine(t *testing.T) {
 }
 
 func TestMangledChunks(t *testing.T) {
-	n, record := mangledNode(t)
+	n, record := mangledNode(t, plainHTTP1)
 	for body, want := range map[string]verdict{
 		"0\r\n\r\n": passed, "5\r\nhello\r\n0\r\n\r\n": passed, "a\r\n0123456789\r\n0\r\n\r\n": passed, "A\r\n0123456789\r\n0\r\n\r\n": passed, "00005\r\nhello\r\n000\r\n\r\n": passed,
 		"5;a\r\nhello\r\n0\r\n\r\n": passed, "5;a=b\r\nhello\r\n0;c\r\n\r\n": passed, "5;a=\"b;\\\"c\"\r\nhello\r\n0\r\n\r\n": passed, "5 ; a = b\r\nhello\r\n0\r\n\r\n": passed, "5;a;b=c\r\nhello\r\n0\r\n\r\n": passed,
@@ -173,7 +174,7 @@ func TestMangledChunks(t *testing.T) {
 // HAZARDS CL.0 and 0.CL, early bytes of an upgrade, HTTP/1.0 with a coding,
 // pipelining: what stands behind a request is the next one or nothing.
 func TestWhatFollowsARequest(t *testing.T) {
-	n, record := mangledNode(t)
+	n, record := mangledNode(t, plainHTTP1)
 	get := "GET /b HTTP/1.1\r\nHost: x\r\n\r\n"
 	inner := get + "padding"
 	for name, c := range map[string]struct {
@@ -220,7 +221,7 @@ func TestWhatFollowsARequest(t *testing.T) {
 
 // However a message is cut into pieces, it is the same message.
 func TestPiecesMeanTheSame(t *testing.T) {
-	n, record := mangledNode(t)
+	n, record := mangledNode(t, plainHTTP1)
 	wire := "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\nX: y\r\n\r\n" +
 		"POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabcGET /c HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 	want := fmt.Sprint([]message{{"POST", "/a", "abc", "X: y\r\n"}, {method: "POST", target: "/b", body: "abc"}, {method: "GET", target: "/c"}})
@@ -270,39 +271,41 @@ func checkBytes(t *testing.T, n *node, record *recorder, wire string) {
 	n.raw(wire)
 	eventually(t, "nothing is in flight", func() bool { return n.server.Stats().InFlight.Load() == 0 })
 	heads, dirty, complete := record.take()
-	if wrong := record.unaccounted(wire, heads, complete); len(wrong) > 0 || len(dirty) > 0 {
+	whole, begun := strictMessages([]byte(wire))
+	if wrong := record.unaccounted(whole, begun, heads, complete); len(wrong) > 0 || len(dirty) > 0 {
 		t.Fatalf("of %q the origin got what was not sent: %q, dirty %q", wire, wrong, dirty)
 	}
+}
+
+// shortVectors returns what is worth changing at random.
+func shortVectors(t testing.TB) (wires []string) {
+	for _, file := range vectorFiles {
+		for _, v := range vectors(t, file) {
+			if wire := v.wire("x"); len(wire) < 4<<10 {
+				wires = append(wires, wire)
+			}
+		}
+	}
+	return wires
 }
 
 // Neighbours of all vectors, found by chance: the origin sees what a strict parser
 // sees, or less.
 func TestNeighboursOfVectors(t *testing.T) {
-	n, record := mangledNode(t)
+	n, record := mangledNode(t, plainHTTP1)
 	r := rand.New(rand.NewPCG(1, 2))
-	var seeds []string
-	for _, file := range vectorFiles {
-		for _, v := range vectors(t, file) {
-			if wire := v.wire("x"); len(wire) < 4<<10 {
-				seeds = append(seeds, wire)
-			}
-		}
-	}
+	seeds := shortVectors(t)
 	for range 1500 {
 		checkBytes(t, n, record, string(mutate(r, []byte(seeds[r.IntN(len(seeds))]))))
 	}
 }
 
 func FuzzRequestBytes(f *testing.F) {
-	for _, file := range vectorFiles {
-		for _, v := range vectors(f, file) {
-			if wire := v.wire("x"); len(wire) < 4<<10 {
-				f.Add(wire)
-			}
-		}
+	for _, wire := range shortVectors(f) {
+		f.Add(wire)
 	}
 	f.Add("POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\nX: y\r\n\r\nGET /c HTTP/1.1\r\nHost: x\r\n\r\n")
-	n, record := mangledNode(f)
+	n, record := mangledNode(f, plainHTTP1)
 	f.Fuzz(func(t *testing.T, wire string) {
 		if len(wire) > 64<<10 {
 			return

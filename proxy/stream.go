@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -117,7 +118,22 @@ func (s *stream) readHead() error {
 	s.reader.Reset(&s.source)
 	h := &s.ctx.Request.Header
 	h.DisableNormalizing()
-	return h.Read(s.reader)
+	if err := h.Read(s.reader); err != nil {
+		return err
+	}
+	return s.checkEmpty()
+}
+
+// checkEmpty refuses a body that was said to be empty and is not: nobody would read
+// it, and so learn of it.
+func (s *stream) checkEmpty() error {
+	if s.r.ContentLength != 0 || len(s.r.Header[fasthttp.HeaderContentLength]) == 0 {
+		return nil
+	}
+	if _, err := s.content.Read(make([]byte, 1)); err != io.EOF {
+		return errFraming
+	}
+	return nil
 }
 
 // appendHead writes the head out as HTTP/1.1 has it. What the standard library has

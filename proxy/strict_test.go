@@ -106,8 +106,7 @@ func strictChunks(wire []byte) (body string, rest []byte, ok bool) {
 
 // unaccounted returns what the origin got that nobody sent, or got out of order. The
 // beginning of a request that broke off may come late.
-func (r *recorder) unaccounted(wire string, heads []string, complete []message) []string {
-	whole, begun := strictMessages([]byte(wire))
+func (r *recorder) unaccounted(whole []message, begun *message, heads []string, complete []message) []string {
 	var wrong []string
 	at := 0
 	for _, got := range complete {
