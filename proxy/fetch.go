@@ -17,9 +17,8 @@ import (
 // What the origin must not be asked when the page is going to be changed: for a
 // part of it, or whether the client's copy, which has our edits, is still its own.
 var (
-	wholePage    = []string{"If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since", "Range", "If-Range"}
-	wholeIfWas   = wholePage[:4]
-	rangeHeaders = wholePage[4:]
+	wholePage  = []string{"If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since", "Range", "If-Range"}
+	wholeIfWas = wholePage[:4]
 )
 
 // fetch asks the origin. It reports false when it has answered with an error.
@@ -67,7 +66,10 @@ func (x *exchange) prepare() {
 		AddHeaders:     x.requestIDHeader(),
 	}
 	if x.concerned {
-		o.ForceAcceptEncoding = x.readableCoding()
+		o.ForceAcceptEncoding = "identity"
+		if x.acceptsGzip() {
+			o.ForceAcceptEncoding = "gzip"
+		}
 		o.StripHeaders = wholeIfWas
 		if x.kind.explicit || x.hasBody() {
 			o.StripHeaders = wholePage
@@ -77,9 +79,6 @@ func (x *exchange) prepare() {
 			o.Path = string(x.appendTarget(nil))
 		}
 		o.AddHeaders = append(o.AddHeaders, action.Headers...)
-	} else if x.asksForMapped() {
-		o.ForceAcceptEncoding = x.readableCoding()
-		o.StripHeaders = rangeHeaders
 	}
 	x.passTrace(&o)
 	upstream.Prepare(x.out, &x.ctx.Request, o)

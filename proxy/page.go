@@ -45,8 +45,7 @@ type pageBody struct {
 	unpacker *unpacker
 	unpack   bool
 	source   io.Reader
-	mapURLs  func(io.Reader) io.Reader // what is unpacked; nil: not at all
-	first    []byte                    // what begin has read
+	first    []byte // what begin has read
 	firstErr error
 
 	rewriter editor // nil: nothing to edit or to look for
@@ -106,9 +105,7 @@ func (b *pageBody) open(unpack, pack bool) bool {
 	b.source = &b.arrived
 	b.setPacking(unpack, pack)
 	if !unpack {
-		if b.mapURLs != nil {
-			b.source = b.mapURLs(b.source)
-		} else if b.whole {
+		if b.whole {
 			b.first, b.firstErr = b.arrived.take(), io.EOF
 		}
 		return true
@@ -141,9 +138,6 @@ func (b *pageBody) begin() error {
 		return err
 	}
 	b.source = b.unpacker
-	if b.mapURLs != nil {
-		b.source = b.mapURLs(b.source)
-	}
 	var err error
 	n := 0
 	for n == 0 && err == nil {

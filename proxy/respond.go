@@ -129,10 +129,6 @@ func (x *exchange) stream(page *pageBody) {
 		x.send(page, -1)
 		return
 	}
-	if x.mapsURLs() {
-		x.passMapped()
-		return
-	}
 	resp := &x.ctx.Response
 	origin, ok := resp.BodyStream().(*upstream.Body)
 	if !ok {

@@ -128,15 +128,11 @@ func (x *exchange) edit(lifetime time.Duration) {
 	page.taken = origin.Take()
 	page.arrived.from = page.taken
 	page.watch = x.newWatch()
-	maps := x.mapsURLs()
-	if maps {
-		page.mapURLs = x.urlMapper()
-	}
 	store := lifetime > 0 && page.taken.Framed()
 	if store {
 		page.collect = x.newCollector(lifetime)
 	}
-	x.run(page, program, packed && (program != nil || store || maps))
+	x.run(page, program, packed && (program != nil || store))
 	status := "fwd=" + x.forwarded()
 	if store && !page.replayed {
 		status += "; stored"
@@ -173,7 +169,7 @@ func (x *exchange) run(page *pageBody, program *program, unpack bool) {
 		}
 		page.notes = notes{server: x.server, request: x.id, path: strings.Clone(clean(x.page.Path, maxLoggedPath)), plan: x.plan.Digest, edits: x.plan.Edits, program: program}
 		page.gather(max(-1, h.ContentLength()))
-		if html && page.whole && page.mapURLs == nil && page.splice(program, limits, unpack, pack) {
+		if html && page.whole && page.splice(program, limits, unpack, pack) {
 			return
 		}
 		page.rewriter = newEditor(program, contentType, page, limits)

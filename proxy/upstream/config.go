@@ -114,15 +114,6 @@ type Config struct {
 	// an upstream without it is not noticed.
 	Via *bool `mapstructure:"via"`
 
-	// MapURLs is whether absolute URLs in HTML pages that name the origin's own host,
-	// as in links and scripts, name the host that the client asked for instead; false
-	// by default. It is for origins that write their own address into pages; with
-	// "client" for Host most need it not. Percent-encoded URLs are left as they are,
-	// and so are pages in UTF-16, in codings other than gzip, and those that must not
-	// be transformed. An inline script in which a URL was mapped no longer has the
-	// hash that a Content-Security-Policy may tell.
-	MapURLs bool `mapstructure:"map_urls"`
-
 	// DialTimeout bounds name look-up, connecting and TLS handshake together, and
 	// likewise the wait for a free connection. Default 5s.
 	DialTimeout time.Duration `mapstructure:"dial_timeout"`
