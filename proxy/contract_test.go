@@ -57,6 +57,8 @@ var contract = []struct {
 	{"variants", contractVariants},
 	{"trailers pass", contractTrailersPass},
 	{"triggers and deliveries", contractTriggersAndDeliveries},
+	{"mapped URLs", contractMappedURLs},
+	{"mapped URLs stream", contractMappedStreams},
 }
 
 func TestContract(t *testing.T) {
