@@ -58,6 +58,8 @@ var contract = []struct {
 	{name: "variants", test: contractVariants},
 	{name: "trailers pass", test: contractTrailersPass},
 	{name: "triggers and deliveries", test: contractTriggersAndDeliveries},
+	{name: "mapped URLs", test: contractMappedURLs},
+	{name: "mapped URLs stream", test: contractMappedStreams},
 }
 
 func TestContract(t *testing.T) {

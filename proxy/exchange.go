@@ -64,6 +64,8 @@ type exchange struct {
 	key         []byte
 	lookup      lookup
 	out         *fasthttp.Request // to the origin
+	wholly      bool              // no part of the answer is asked for, since it is mapped or edited
+	hasMapped   bool              // the client has a copy of the answer whose URLs are mapped
 	body        *requestBody
 	status      int
 	cacheStatus string

@@ -27,10 +27,10 @@ func (x *exchange) fetch() bool {
 	if !x.ask() {
 		return false
 	}
-	if x.concerned && !x.hasBody() && x.isPartOfPage() {
+	if !x.hasBody() && (x.concerned && x.isPartOfPage() || x.isPartOfMapped()) {
 		// Offsets in the origin's page mean nothing in ours: ask for all of it.
 		_ = x.ctx.Response.CloseBodyStream()
-		x.kind.explicit = true
+		x.kind.explicit, x.wholly = true, true
 		x.prepare()
 		return x.ask()
 	}
@@ -80,6 +80,7 @@ func (x *exchange) prepare() {
 		}
 		o.AddHeaders = append(o.AddHeaders, action.Headers...)
 	}
+	x.prepareMapping(&o)
 	x.passTrace(&o)
 	upstream.Prepare(x.out, &x.ctx.Request, o)
 }
@@ -130,6 +131,7 @@ func (x *exchange) noteAsked(began time.Time, status int, err error) {
 func (x *exchange) inform(status int, header *fasthttp.ResponseHeader) {
 	if x.ctx.Request.Header.IsHTTP11() {
 		header.DelAllCookies()
+		x.route.upstream.MapHints(header, x.scheme, x.host)
 		x.down.inform(status, header)
 	}
 }

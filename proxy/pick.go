@@ -84,6 +84,6 @@ func (x *exchange) serveTunnel() bool {
 		x.setPrivate(h, parseCacheControl(h)) // as every answer of the page
 	}
 	x.setStatusHeaders(&x.ctx.Response.Header, "")
-	x.stream(nil)
+	x.stream()
 	return true
 }

@@ -73,9 +73,10 @@ type Server struct {
 	quiet     [len(reasons)]atomic.Int64
 	wholeTime time.Duration // how long a page may take to be taken as a whole
 
-	quietPolicy atomic.Int64 // second of the last log line on a policy
-	quietAccept atomic.Int64 // likewise on connections that could not be taken
-	receipts    sync.Pool    // *receipt
+	quietPolicy  atomic.Int64 // second of the last log line on a policy
+	quietAccept  atomic.Int64 // likewise on connections that could not be taken
+	receipts     sync.Pool    // *receipt
+	quietMapping atomic.Int64 // likewise, on a body whose URLs cannot be mapped
 
 	traceSecond, traced atomic.Int64 // how many requests are traced in this second
 

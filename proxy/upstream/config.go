@@ -114,6 +114,14 @@ type Config struct {
 	// an upstream without it is not noticed.
 	Via *bool `mapstructure:"via"`
 
+	// MapURLs are the kinds of bodies in which absolute URLs of the site become those
+	// that the client knows it by, as Location does: "html", "json" and "text" (CSS,
+	// scripts, XML). For a site that writes its own address into its pages, while it
+	// is shown under another one; Host "client" makes it needless where the site
+	// goes by that. Empty (default) maps none. Such a body is unpacked, and packed
+	// again, on its way; sub-resource integrity of mapped files does not hold.
+	MapURLs []decision.Body `mapstructure:"map_urls"`
+
 	// DialTimeout bounds name look-up, connecting and TLS handshake together, and
 	// likewise the wait for a free connection. Default 5s.
 	DialTimeout time.Duration `mapstructure:"dial_timeout"`
@@ -308,6 +316,11 @@ func (c *Config) Validate() decision.Faults {
 	}
 	if c.Host != "" && c.Host != HostUpstream && c.Host != HostClient && !validAuthority(c.Host) {
 		faults.Add("host", "%q is not a host name; expected upstream, client or a name", c.Host)
+	}
+	for i, kind := range c.MapURLs {
+		if decision.BodiesOf(kind) == 0 {
+			faults.Add("map_urls["+strconv.Itoa(i)+"]", "found %q; expected html, json or text", kind)
+		}
 	}
 	if c.ServerName != "" && (!validAuthority(c.ServerName) || hostOnly(c.ServerName) != strings.ToLower(c.ServerName)) {
 		faults.Add("server_name", "%q is not a name; expected one as in a certificate, without a port", c.ServerName)

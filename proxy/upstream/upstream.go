@@ -11,6 +11,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/sedge-proxy/sedge/decision"
 )
 
 // Upstream is an origin: its servers with their connections. It may be used by many
@@ -25,6 +27,10 @@ type Upstream struct {
 	closed  bool               // guarded by shared.mu
 	scratch sync.Pool          // *scratch
 	buffers sync.Pool          // *[]byte of copyBufferSize
+
+	mapped  decision.Bodies // in which URLs are mapped
+	longest int             // bytes of an authority that is the origin's
+	mark    string          // of these settings
 }
 
 // Deps are what an upstream needs of the world. All but Now may be left out.
@@ -94,6 +100,7 @@ func build(cfg Config, deps Deps, s *shared) (*Upstream, error) {
 		m.index = i
 		u.members = append(u.members, m)
 	}
+	u.compileMapping()
 	u.scratch.New = func() any {
 		return &scratch{reader: bufio.NewReaderSize(nil, maxHead+1<<10)}
 	}
