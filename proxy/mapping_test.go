@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/sedge-proxy/sedge/decision"
 	"github.com/sedge-proxy/sedge/proxy/cache"
@@ -105,6 +106,7 @@ func contractMappedURLs(t *testing.T, over protocol) {
 		t.Run(c.name, func(t *testing.T) {
 			o := negotiated(t, "text/html; charset=UTF-8", func(string) string { return blogPage })
 			n := start(t, o, setup{over: over, engines: c.engines, routes: c.routes, up: mapsURLs(decision.BodyHTML)})
+			n.server.wholeTime = 10 * time.Second // the machine may be busy
 			want := mappedBlogPage(n.base)
 			for _, coding := range []string{"", "gzip", "br, gzip", "br"} {
 				r := n.get("/", "Accept-Encoding", coding, "Accept", "text/html")

@@ -28,7 +28,7 @@ func TestSlowUploadsLeaveRoom(t *testing.T) {
 			p.send(okHello)
 		}
 	})
-	u := newUpstream(t, o.url(), func(c *Config) { c.MaxConns, c.DialTimeout = 4, 50*time.Millisecond })
+	u := newUpstream(t, o.url(), func(c *Config) { c.MaxConns, c.DialTimeout = 4, 500*time.Millisecond })
 	uploads := u.members[0].pool.uploads
 	var bodies []*clientBody
 	ended := make(chan error, 2)
