@@ -3,7 +3,11 @@ package upstream
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/url"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
 const healthAgent = "sedge-health"
@@ -118,4 +122,24 @@ func (u *Upstream) checked(m *member, err error) {
 	}
 	m.down.Store(true)
 	log.Warn("upstream server is down", "error", err.Error())
+}
+
+// ask sends a GET over a connection of its own and returns the status of the answer.
+func (s *streamConns) ask(ctx context.Context, host, path string) (int, error) {
+	c, err := s.dial(ctx, s.pool.clientName([]byte(host)), nil)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	u := &url.URL{Scheme: "http", Host: host, Opaque: path}
+	if s.pool.origin.secure {
+		u.Scheme = "https"
+	}
+	header := http.Header{fasthttp.HeaderUserAgent: {healthAgent}, fasthttp.HeaderVia: {via}}
+	resp, err := c.RoundTrip((&http.Request{Method: http.MethodGet, URL: u, Header: header}).WithContext(ctx))
+	if err != nil {
+		return 0, err
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode, nil
 }

@@ -36,6 +36,8 @@ type streamConns struct {
 	mu      sync.Mutex
 	conns   []*streamConn
 	dialing map[string]*streamDial // by the name that the certificate must hold
+
+	spreadFrom time.Time // when a spare one may be made again
 }
 
 // streamConn is one connection, which many requests share.
@@ -54,8 +56,9 @@ type streamConn struct {
 // streamDial is a connection that is being made. Whoever needs one of that name
 // waits for it.
 type streamDial struct {
-	done chan struct{} // closed when it ended
-	err  error         // valid then
+	done  chan struct{} // closed when it ended
+	err   error         // valid then
+	spare bool          // there are others already
 }
 
 // wireKey finds the connection that is to speak HTTP/2.
@@ -106,30 +109,25 @@ func (s *streamConns) find(name string) (*streamConn, error) {
 		c, connected := s.reserve(name)
 		// A server with several addresses gets a connection to each, once there is more
 		// than one request at a time.
-		spread := c != nil && c.streams > 1 && len(connected) < addresses && d == nil
-		if c != nil && !spread {
-			s.mu.Unlock()
-			return c, nil
-		}
-		if d == nil {
-			d = &streamDial{done: make(chan struct{})}
+		spread := c != nil && c.streams > 1 && len(connected) < addresses && time.Now().After(s.spreadFrom)
+		mine := d == nil && (c == nil || spread)
+		if mine {
+			d = &streamDial{done: make(chan struct{}), spare: spread}
 			s.dialing[name] = d
-			s.mu.Unlock()
-			added, err := s.add(d, name, connected)
-			if !spread {
-				return added, err
-			}
-			if err != nil {
-				return c, nil
-			}
-			c.Release()
-			s.drop(c)
-			return added, nil
 		}
 		s.mu.Unlock()
+		switch {
+		case c != nil && mine:
+			go s.spread(d, name, connected)
+			return c, nil
+		case c != nil:
+			return c, nil
+		case mine:
+			return s.add(d, name, connected)
+		}
 		<-d.done // the dial has its limit
 		switch {
-		case d.err != nil:
+		case d.err != nil && !d.spare:
 			return nil, d.err
 		case time.Now().After(until):
 			return nil, &Error{Op: "wait for a connection", Kind: Busy, Server: s.pool.origin.address, Err: errBusy}
@@ -155,6 +153,20 @@ func (s *streamConns) reserve(name string) (least *streamConn, connected []strin
 	}
 	least.streams++
 	return least, connected
+}
+
+// spread makes a connection that nobody waits for.
+func (s *streamConns) spread(d *streamDial, name string, connected []string) {
+	defer func() { _ = recover() }() // there are others
+	c, err := s.add(d, name, connected)
+	if err == nil {
+		c.Release()
+		s.drop(c)
+		return
+	}
+	s.mu.Lock()
+	s.spreadFrom = time.Now().Add(s.pool.id.resolve)
+	s.mu.Unlock()
 }
 
 // add makes a connection, with room taken for whoever asked for it.
