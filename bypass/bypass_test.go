@@ -111,6 +111,26 @@ func TestDamagedFileTurnsEverythingOff(t *testing.T) {
 	f(whole + strings.Repeat(" ", maxFile))
 }
 
+// TestDamagedFileOnAFullDisk: a call that fails must not take the damaged file away,
+// or the next start would find nothing off.
+func TestDamagedFileOnAFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, File)
+	if err := os.WriteFile(path, []byte("damaged"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(path+".new", 0o700); err != nil { // it cannot be written, also not by root
+		t.Fatal(err)
+	}
+	s, _ := Open(dir, at(100))
+	if s.Lift(Everything, "") == nil || s.Set(Route, "a", "") == nil {
+		t.Fatal("the file was written")
+	}
+	if again, err := Open(dir, at(200)); err == nil || !again.List().Off(Everything, "") {
+		t.Errorf("after a start %v is off, with error %v", again.List(), err)
+	}
+}
+
 // TestUnwritableFile: an emergency does not wait for the disk, and nothing comes back
 // unasked.
 func TestUnwritableFile(t *testing.T) {

@@ -143,12 +143,6 @@ func (s *Store) save(set Set) error {
 	if err != nil {
 		return err
 	}
-	if s.damaged {
-		if err := os.Rename(s.path, s.path+".damaged"); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		s.damaged = false
-	}
 	next, err := os.OpenFile(s.path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
@@ -157,9 +151,15 @@ func (s *Store) save(set Set) error {
 	if err = errors.Join(err, next.Sync(), next.Close()); err != nil {
 		return err
 	}
+	if s.damaged { // only now: without a file nothing is off
+		if err := os.Rename(s.path, s.path+".damaged"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
 	if err := os.Rename(next.Name(), s.path); err != nil {
 		return err
 	}
+	s.damaged = false
 	dir, err := os.Open(filepath.Dir(s.path))
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"reflect"
@@ -106,9 +107,19 @@ func Parse(file string, text []byte, o Options) (*Config, error) {
 			problems = append(problems, source.locate(fault))
 		}
 	}
+	cfg.nameRoutes()
 	cfg.problems = problems
 	return cfg, problems.err()
 }
+
+// nameRoutes gives the routes without a name that of their upstream.
+func (c *Config) nameRoutes() {
+	for i := range c.Routes {
+		c.Routes[i].Name = nameOf(&c.Routes[i])
+	}
+}
+
+func nameOf(r *proxy.Route) string { return cmp.Or(r.Name, r.Upstream) }
 
 // Faulty reports whether something is wrong at the path, below it or around it.
 func (c *Config) Faulty(path string) bool {

@@ -55,7 +55,27 @@ func (c *Config) validateNames(faults *decision.Faults) {
 		faults.Add("routes", "no route is named; expected at least one, as in\n  routes:\n    - name: everything\n      upstream: %s", c.Upstreams[0].Name)
 	}
 	unique(faults, "upstreams", len(c.Upstreams), func(i int) string { return c.Upstreams[i].Name })
-	unique(faults, "routes", len(c.Routes), func(i int) string { return c.Routes[i].Name })
+	c.validateRouteNames(faults)
+}
+
+// validateRouteNames wants different names for routes: metrics and kill switches go by
+// them.
+func (c *Config) validateRouteNames(faults *decision.Faults) {
+	first := map[string]int{}
+	for i := range c.Routes {
+		r := &c.Routes[i]
+		name := nameOf(r)
+		j, twice := first[name]
+		switch {
+		case name == "": // nor has it an upstream, which is said already
+		case !twice:
+			first[name] = i
+		case r.Name == "":
+			faults.Add(at("routes", i), "the route has no name, so it takes its upstream's, and %q is the name of %s too; give it one of its own, as in\n  name: %s-%d", name, at("routes", j), name, i+1)
+		default:
+			faults.Add(at("routes", i)+".name", "the name %q stands at %s too; give each its own", name, at("routes", j))
+		}
+	}
 }
 
 func unique(faults *decision.Faults, list string, n int, name func(int) string) {

@@ -53,6 +53,18 @@ func newCertificate(t *testing.T, names ...string) certificate {
 	}
 }
 
+// roots returns the CA for clients to trust.
+func (c certificate) roots(t *testing.T) *x509.CertPool {
+	t.Helper()
+	text, err := os.ReadFile(c.ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(text)
+	return pool
+}
+
 func newKey(t *testing.T) *ecdsa.PrivateKey {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -32,7 +32,7 @@ type node struct {
 	origin  string // of the sample shop; "" for serve
 	admin   string
 	dataDir string
-	socket  *os.File // the site's listener where a supervisor holds it, nil otherwise
+	sockets []*os.File // the site's listeners, plain and TLS, if a supervisor holds them
 
 	cmd    *exec.Cmd
 	output *output
@@ -134,9 +134,10 @@ func (n *node) spawn() { n.spawnInto(n.output) }
 func (n *node) spawnInto(out io.Writer) {
 	n.t.Helper()
 	n.cmd = exec.Command(n.binary, n.args...)
-	if n.socket != nil { // passed on as systemd does
-		n.cmd = exec.Command("/bin/sh", append([]string{"-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" "$@"`, n.binary}, n.args...)...)
-		n.cmd.ExtraFiles = []*os.File{n.socket}
+	if len(n.sockets) > 0 { // passed on as systemd does
+		script := fmt.Sprintf(`LISTEN_FDS=%d LISTEN_FDNAMES=http:https LISTEN_PID=$$ exec "$0" "$@"`, len(n.sockets))
+		n.cmd = exec.Command("/bin/sh", append([]string{"-c", script, n.binary}, n.args...)...)
+		n.cmd.ExtraFiles = n.sockets
 	}
 	n.cmd.Stdout, n.cmd.Stderr = out, out
 	n.cmd.Env = append(os.Environ(), "NO_COLOR=1")
@@ -164,7 +165,7 @@ func (n *node) finish() {
 		}
 	}
 	out := n.output.String()
-	if strings.Contains(out, "DATA RACE") || strings.Contains(out, "panic:") || strings.Contains(out, `"msg":"panic"`) {
+	if strings.Contains(out, "DATA RACE") || strings.Contains(out, "panic:") || strings.Contains(out, `"msg":"panic"`) || strings.Contains(out, ` panicked"`) {
 		n.t.Errorf("sedge %s raced or panicked", n.args[0])
 	}
 	if n.t.Failed() {

@@ -31,7 +31,7 @@ type protocol struct {
 // must be the same over all of them.
 func overEach(t *testing.T, test func(t *testing.T, p protocol)) {
 	t.Helper()
-	for _, p := range []protocol{{"HTTP/1.1", false}} {
+	for _, p := range []protocol{{"HTTP/1.1", false}, {"HTTP/2", true}} {
 		t.Run(p.name, func(t *testing.T) { test(t, p) })
 	}
 }
@@ -42,13 +42,7 @@ func (p protocol) front(t *testing.T) *front {
 	f := &front{file: filepath.Join(t.TempDir(), "sedge.yaml")}
 	if p.secure {
 		files, address := newCertificate(t, "127.0.0.1"), freePorts(t, 1)[0]
-		ca, err := os.ReadFile(files.ca)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.roots = x509.NewCertPool()
-		f.roots.AppendCertsFromPEM(ca)
-		f.url = "https://" + address
+		f.url, f.roots = "https://"+address, files.roots(t)
 		f.server = map[string]any{"tls": map[string]any{
 			"listen": address, "certificates": []any{map[string]any{"cert_file": files.cert, "key_file": files.key}},
 		}}

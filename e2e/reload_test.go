@@ -39,34 +39,38 @@ func (v *versions) config(number int64) map[string]any {
 func (v *versions) reload(f *front) {
 	f.t.Helper()
 	f.configure(f.t, v.config(v.written.Add(1)))
-	before := f.metric("sedge_config_generation")
 	f.signal(syscall.SIGHUP)
-	waitFor(f.t, 20*time.Second, "the configuration is reloaded", func() error {
-		if f.metric("sedge_config_generation") == before {
-			return errors.New("it is the one before")
-		}
-		return nil
+	c := f.client(f.t)
+	waitFor(f.t, 20*time.Second, "the configuration is in force", func() error {
+		_, err := v.seen(c, v.written.Load())
+		return err
 	})
+	c.http.CloseIdleConnections()
 	v.applied.Store(v.written.Load())
 }
 
-// check loads the page and finds it served by a configuration that was in force
-// at some moment since it was asked for.
-func (v *versions) check(c *client) error {
-	least := v.applied.Load()
+// seen loads the page and returns the number of the configuration that served it,
+// which must be at least that given.
+func (v *versions) seen(c *client, least int64) (number int64, err error) {
 	a, err := c.try(http.MethodGet, "/page", "")
 	if err != nil {
-		return err
+		return 0, err
 	}
-	var number int64
 	_, text, _ := strings.Cut(a.body, "<h1>")
-	if _, err := fmt.Sscanf(text, "version %d.</h1>", &number); err != nil || a.status != http.StatusOK {
-		return fmt.Errorf("status %d, %q", a.status, a.body)
+	if _, err := fmt.Sscanf(text, "version %d.</h1>", &number); err != nil || a.status != http.StatusOK || number < least {
+		return 0, fmt.Errorf("status %d, %q, want version %d or later", a.status, a.body, least)
 	}
-	if most := v.written.Load(); number < least || number > most {
-		return fmt.Errorf("version %d, but %d to %d were in force", number, least, most)
+	return number, nil
+}
+
+// check finds the page served by a configuration that was in force at some moment
+// since it was asked for.
+func (v *versions) check(c *client) error {
+	number, err := v.seen(c, v.applied.Load())
+	if most := v.written.Load(); err == nil && number > most {
+		err = fmt.Errorf("version %d, but %d is the last", number, most)
 	}
-	return nil
+	return err
 }
 
 // crowd is visitors who do not stop.
@@ -102,10 +106,8 @@ func startCrowd(t *testing.T, f *front, v *versions) *crowd {
 func (l *crowd) visit(c *client, v *versions, round int) error {
 	switch round % 4 {
 	case 0:
-		// A node that ends closes idle connections, also those that a request is just
-		// on its way to. The header lets the client send that again.
-		a, err := c.try(http.MethodPost, "/upload", strings.Repeat("not the pattern", 200), "Idempotency-Key", fmt.Sprint(round))
-		if err == nil && !strings.Contains(a.body, `"bytes":3000`) {
+		a, err := c.try(http.MethodPost, "/upload", strings.Repeat("not the pattern", 2000))
+		if err == nil && !strings.Contains(a.body, `"bytes":30000`) {
 			err = fmt.Errorf("status %d, %q", a.status, a.body)
 		}
 		return err
@@ -261,7 +263,7 @@ func TestDrain(t *testing.T) {
 
 		f.signal(syscall.SIGTERM)
 		waitFor(t, 10*time.Second, "new connections are refused", func() error {
-			nc, err := net.Dial("tcp", f.url[strings.Index(f.url, "//")+2:])
+			nc, err := net.Dial("tcp", address(f.url))
 			if err == nil {
 				nc.Close()
 				return errors.New("one was taken")
@@ -296,15 +298,7 @@ func TestRestartWithPassedSocket(t *testing.T) {
 		if err := f.stop(); err != nil {
 			t.Fatal(err)
 		}
-		listener, err := net.Listen("tcp", strings.TrimPrefix(f.node.site, "http://"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if f.socket, err = listener.(*net.TCPListener).File(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { f.socket.Close() })
-		_ = listener.Close() // f.socket is it, too
+		f.hold(t)
 		f.launch()
 		l := startCrowd(t, f, v)
 		for range rounds(5, 50) {
@@ -323,3 +317,28 @@ func TestRestartWithPassedSocket(t *testing.T) {
 		l.end()
 	})
 }
+
+// hold opens the site's sockets for the node.
+func (f *front) hold(t *testing.T) {
+	t.Helper()
+	bases := []string{f.site}
+	if f.url != f.site {
+		bases = append(bases, f.url)
+	}
+	for _, base := range bases {
+		listener, err := net.Listen("tcp", address(base))
+		if err != nil {
+			t.Fatal(err)
+		}
+		socket, err := listener.(*net.TCPListener).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = listener.Close() // the file is the same socket
+		t.Cleanup(func() { socket.Close() })
+		f.sockets = append(f.sockets, socket)
+	}
+}
+
+// address returns host and port of a base URL.
+func address(base string) string { return base[strings.Index(base, "//")+2:] }

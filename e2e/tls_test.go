@@ -2,15 +2,11 @@ package e2e
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -22,12 +18,12 @@ func TestHTTPSSite(t *testing.T) {
 		fmt.Fprintf(w, "<!doctype html><h1>Welcome</h1><p>%s by %s</p>", r.Header.Get("X-Forwarded-Proto"), r.Header.Get("Via"))
 	}))
 	t.Cleanup(origin.Close)
-	cert, key, roots := localhostCertificate(t)
+	files := newCertificate(t, "127.0.0.1")
 	address := freePorts(t, 1)[0]
 	n := serveConfig(t, map[string]any{
 		"server": map[string]any{"tls": map[string]any{
 			"listen": address, "redirect": true,
-			"certificates": []any{map[string]any{"cert_file": cert, "key_file": key}},
+			"certificates": []any{map[string]any{"cert_file": files.cert, "key_file": files.key}},
 		}},
 		"upstreams": []any{map[string]any{"name": "site", "url": origin.URL}},
 		"routes":    []any{map[string]any{"name": "all", "upstream": "site"}},
@@ -43,7 +39,7 @@ func TestHTTPSSite(t *testing.T) {
 	}
 
 	const want = "<!doctype html><h1>Hello</h1><p>https by 2.0 sedge</p>"
-	transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: roots}}
+	transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: files.roots(t)}}
 	t.Cleanup(transport.CloseIdleConnections)
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/", nil)
 	if err != nil {
@@ -67,32 +63,8 @@ func TestHTTPSSite(t *testing.T) {
 	if err != nil {
 		t.Skip("no curl here")
 	}
-	out, err := exec.CommandContext(t.Context(), curl, "-sS", "--http2", "--cacert", cert, "-A", agent, "-w", " %{http_version}", base+"/").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), curl, "-sS", "--http2", "--cacert", files.ca, "-A", agent, "-w", " %{http_version}", base+"/").CombinedOutput()
 	if err != nil || string(out) != want+" 2" {
 		t.Errorf("curl: %q, %v", out, err)
 	}
-}
-
-// localhostCertificate writes the certificate that httptest carries, which is for
-// 127.0.0.1 and signed by itself, into files.
-func localhostCertificate(t *testing.T) (cert, key string, roots *x509.CertPool) {
-	t.Helper()
-	server := httptest.NewUnstartedServer(nil)
-	server.StartTLS()
-	defer server.Close()
-	pair := server.TLS.Certificates[0]
-	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for file, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: pair.Certificate[0]}, key: {Type: "PRIVATE KEY", Bytes: der}} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	roots = x509.NewCertPool()
-	roots.AddCert(server.Certificate())
-	return cert, key, roots
 }

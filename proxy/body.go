@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"runtime/debug"
 	"sync"
 
 	"github.com/valyala/fasthttp"
@@ -58,9 +60,14 @@ func (x *exchange) send(body flow, length int) {
 
 func (s *Server) recoverStream() {
 	if r := recover(); r != nil {
-		s.stats.Panics.Add(1)
-		s.log.Error("stream panicked", "panic", r)
+		s.notePanic("a stream", r)
 	}
+}
+
+// notePanic counts and logs a panic, from where it is recovered.
+func (s *Server) notePanic(what string, p any, details ...any) {
+	s.stats.Panics.Add(1)
+	s.log.Error(what+" panicked", append(details, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))...)
 }
 
 const copySize = 32 << 10
@@ -92,10 +99,15 @@ func (b *passBody) trail() {
 }
 
 // WriteTo writes to the client; fasthttp's buffer for it is not used.
-func (b *passBody) WriteTo(io.Writer) (int64, error) {
+func (b *passBody) WriteTo(io.Writer) (total int64, err error) {
+	defer func() {
+		if r := recover(); r != nil { // nobody else would: it would end the process
+			b.server.notePanic("passing a body on", r)
+			b.broken, err = true, errPanic
+		}
+	}()
 	buffer := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buffer)
-	total := int64(0)
 	for {
 		n, err := b.taken.Read(*buffer)
 		if n > 0 {

@@ -91,16 +91,17 @@ type Config struct {
 	// by default. Beyond it a request is answered with 503 and Retry-After at once.
 	MaxInFlight int `mapstructure:"max_in_flight"`
 
-	// MaxQueueDelay is how long work may wait for a processor in the median; 10ms
-	// by default. Beyond it a growing share of the requests is answered with 503 and
-	// Retry-After at once, so that the others are served quickly.
+	// MaxQueueDelay is how long requests may wait for a processor; 10ms by default.
+	// When they wait longer for a while, a growing share of them is answered with 503
+	// and Retry-After at once, so that the others are served quickly.
 	MaxQueueDelay time.Duration `mapstructure:"max_queue_delay"`
 
 	// MaxMemory bounds the memory of the process, its plugins apart. The garbage
-	// collector works harder in front of it; at it, new connections and requests
-	// are answered with 503. By default it is the limit of GOMEMLIMIT, if that is
-	// set, and none otherwise. It should be at most nine tenths of what a container
-	// may use.
+	// collector works harder from nine tenths of it on; at it, what is kept of pages is
+	// dropped, and requests are answered with 503 until a tenth is free again. The
+	// memory of the cache block should be well below it. By default it is the limit of
+	// GOMEMLIMIT, if that is set, and none otherwise. It should be at most nine tenths
+	// of what a container may use.
 	MaxMemory decision.Size `mapstructure:"max_memory"`
 
 	// PersonalizeBudget bounds the time for profile, segments, arms and plan of
@@ -234,6 +235,9 @@ func (c *Config) Validate() decision.Faults {
 	}
 	if c.TLS.Listen != "" && !isListenAddress(c.TLS.Listen) {
 		faults.Add("tls.listen", "%q: expected host:port or :port, with a port up to 65535", c.TLS.Listen)
+	}
+	if d := c.WithDefaults(); d.TLS.Enabled() && d.Listen == d.TLS.Listen && !strings.HasSuffix(d.Listen, ":0") {
+		faults.Add("tls.listen", "%q is the address of the plain listener; expected another one", d.TLS.Listen)
 	}
 	faults.Under("tls", certificate.Validate(c.TLS.Certificates, c.TLS.ACME))
 	if c.TLS.Redirect && !c.TLS.Enabled() {

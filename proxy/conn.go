@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -54,6 +55,7 @@ type conn struct {
 
 	// Of the goroutine that reads.
 	fresh     bool      // no request has come yet
+	refused   bool      // the request is one too many
 	headEnds  time.Time // deadline of the head that is being read
 	readUntil time.Time // deadline that is set
 
@@ -61,7 +63,7 @@ type conn struct {
 	writeUntil time.Time
 	reset      bool   // close with RST: the answer has no other sign of being cut
 	failed     bool   // a write failed
-	answered   bool   // a byte of the answer was written
+	answered   bool   // a byte of the answer was written to a client who may still be sending
 	hold       bool   // keep the next write until the one after it
 	held       []byte // what is kept
 	vector     [4][]byte
@@ -184,10 +186,12 @@ func (c *conn) idle() {
 	_ = c.flush() // an error shows at the next read
 	c.settle()
 	r := c.takeReceipt()
-	c.answered = false
 	c.mu.Unlock()
 	r.settle()
 	if c.in.body.drain() { // else the next read says so
+		c.mu.Lock()
+		c.answered = false
+		c.mu.Unlock()
 		c.phase.Store(phaseIdle)
 	}
 }
@@ -209,6 +213,10 @@ func (c *conn) join() {
 func (c *conn) secure() bool { return c.tls != nil }
 
 func (c *conn) via() string { return "1.1 sedge" }
+
+func (c *conn) context() context.Context { return nil }
+
+func (c *conn) unhurry() {} // calls come over HTTP/2 alone
 
 // inform sends a 1xx answer. fasthttp holds no answer back that it could overtake,
 // since it never sees a request before it has asked for it.
@@ -498,27 +506,41 @@ func (c *conn) Close() error {
 		_ = c.flush()
 		c.settle()
 	}
-	reset, failed := c.reset, c.failed
+	reset, unread := c.reset, c.answered && !c.failed && phase != phaseIdle && phase != phaseTunnel
 	r := c.takeReceipt()
 	c.mu.Unlock()
 	r.settle()
-	if tcp, _ := c.place.raw.(*net.TCPConn); tcp != nil {
-		switch {
-		case reset:
-			_ = tcp.SetLinger(0)
-			_ = tcp.Close() // also under TLS: no sign of an orderly end
-		case !failed && (phase == phaseHead || phase == phaseBody || phase == phaseDrain):
-			if c.tls != nil {
-				_ = c.tls.CloseWrite()
-			}
-			linger(tcp)
-		}
+	tcp, _ := c.place.raw.(*net.TCPConn)
+	switch {
+	case tcp == nil:
+	case reset:
+		_ = tcp.SetLinger(0)
+		_ = tcp.Close() // also under TLS: no sign of an orderly end
+	case unread && c.server.conns.closing.Load():
+		// Whoever shuts down closes many connections one after the other.
+		c.server.conns.lingering.Add(1)
+		go func() {
+			defer c.server.conns.lingering.Add(-1)
+			c.linger(tcp)
+			_ = c.leave()
+		}()
+		return nil
+	case unread:
+		c.linger(tcp)
 	}
+	return c.leave()
+}
+
+func (c *conn) leave() error {
 	c.server.conns.leave(c.place)
 	return c.Conn.Close()
 }
 
-func linger(tcp *net.TCPConn) {
+func (c *conn) linger(tcp *net.TCPConn) {
+	defer c.server.recoverStream()
+	if c.tls != nil {
+		_ = c.tls.CloseWrite()
+	}
 	if tcp.CloseWrite() == nil && tcp.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
 		_, _ = io.CopyN(io.Discard, readerOnly{tcp}, lingerBytes)
 	}

@@ -11,6 +11,9 @@ import (
 type connections struct {
 	server *Server
 
+	closing   atomic.Bool  // the server shuts down
+	lingering atomic.Int64 // connections that are still read after that, for a moment
+
 	mu   sync.Mutex
 	open map[*place]struct{}
 	ips  map[netip.Addr]int

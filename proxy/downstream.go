@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"io"
 
 	"github.com/valyala/fasthttp"
@@ -39,6 +40,13 @@ type downstream interface {
 	// gone reports whether the client has left, as far as that shows. It is asked
 	// only while nothing reads a body.
 	gone() bool
+
+	// context ends when the client leaves; nil where gone must be asked.
+	context() context.Context
+
+	// unhurry lets the client be silent in its body for as long as it likes. It is for
+	// calls, whose silence the upstream bounds, in both directions together.
+	unhurry()
 
 	// interrupt makes a read of the request body return, now and later.
 	interrupt()

@@ -25,9 +25,14 @@ func (x *exchange) answer(status int) *fasthttp.Response {
 }
 
 // fail answers with a small page that names the request, in JSON for those who
-// ask for it.
+// ask for it, and by the rules of gRPC to a call.
 func (x *exchange) fail(status int, message string) {
 	resp := x.answer(status)
+	if isCall(&x.ctx.Request.Header) {
+		x.status = status // what is told of it
+		failCall(resp, status, message, x.id)
+		return
+	}
 	resp.Header.Set(fasthttp.HeaderCacheControl, "no-store")
 	resp.Header.Set("X-Request-Id", x.id)
 	title := fasthttp.StatusMessage(status)

@@ -2,9 +2,7 @@ package proxy
 
 import (
 	"bytes"
-	"fmt"
 	"net/netip"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -66,6 +64,8 @@ type exchange struct {
 	key         []byte
 	lookup      lookup
 	out         *fasthttp.Request // to the origin
+	wholly      bool              // no part of the answer is asked for, since it is mapped or edited
+	hasMapped   bool              // the client has a copy of the answer whose URLs are mapped
 	body        *requestBody
 	status      int
 	cacheStatus string
@@ -127,7 +127,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 
 // begin takes an exchange from the pool and pins the site.
 func (s *Server) begin(ctx *fasthttp.RequestCtx) *exchange {
-	if !s.overload.admits() {
+	if s.isRefused(ctx) {
 		s.refuse(ctx)
 		return nil
 	}
@@ -148,15 +148,14 @@ func (s *Server) begin(ctx *fasthttp.RequestCtx) *exchange {
 // is to be told of the answer and gives everything back.
 func (x *exchange) end() {
 	if r := recover(); r != nil {
-		x.server.stats.Panics.Add(1)
-		x.server.log.Error("request panicked", "request_id", x.id, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+		x.server.notePanic("a request", r, "request_id", x.id)
 		x.fail(fasthttp.StatusInternalServerError, "internal error")
 		x.ctx.SetConnectionClose()
 	}
-	if !x.down.reusable() {
+	if x.server.draining.Load() || !x.down.reusable() {
 		x.ctx.SetConnectionClose()
 	}
-	if !x.tunnelled {
+	if x.status == 0 {
 		x.status = x.ctx.Response.StatusCode()
 	}
 	x.server.stats.answered(x.status)

@@ -27,10 +27,10 @@ func (x *exchange) fetch() bool {
 	if !x.ask() {
 		return false
 	}
-	if x.concerned && !x.hasBody() && x.isPartOfPage() {
+	if !x.hasBody() && (x.concerned && x.isPartOfPage() || x.isPartOfMapped()) {
 		// Offsets in the origin's page mean nothing in ours: ask for all of it.
 		_ = x.ctx.Response.CloseBodyStream()
-		x.kind.explicit = true
+		x.kind.explicit, x.wholly = true, true
 		x.prepare()
 		return x.ask()
 	}
@@ -61,6 +61,7 @@ func (x *exchange) prepare() {
 		Host:           x.host,
 		TrustForwarded: x.trusted,
 		Via:            x.down.via(),
+		OmitVia:        !x.route.upstream.TellsVia(),
 		StripCookies:   x.site.cookieNames,
 		AddHeaders:     x.requestIDHeader(),
 	}
@@ -79,6 +80,7 @@ func (x *exchange) prepare() {
 		}
 		o.AddHeaders = append(o.AddHeaders, action.Headers...)
 	}
+	x.prepareMapping(&o)
 	x.passTrace(&o)
 	upstream.Prepare(x.out, &x.ctx.Request, o)
 }
@@ -101,6 +103,9 @@ func (x *exchange) ask() bool {
 	if b := x.requestBody(); b != nil {
 		body = b
 		o.Interrupt, o.Trailers, o.Expect = x.down.interrupt, b.stream.trailers, b.stream.awaited()
+		if isCall(&x.ctx.Request.Header) && x.route.upstream.HTTP2() {
+			x.down.unhurry()
+		}
 	}
 	began := x.server.now()
 	err := x.route.upstream.Do(x.out, &x.ctx.Response, body, o)
@@ -126,6 +131,7 @@ func (x *exchange) noteAsked(began time.Time, status int, err error) {
 func (x *exchange) inform(status int, header *fasthttp.ResponseHeader) {
 	if x.ctx.Request.Header.IsHTTP11() {
 		header.DelAllCookies()
+		x.route.upstream.MapHints(header, x.scheme, x.host)
 		x.down.inform(status, header)
 	}
 }
@@ -133,7 +139,7 @@ func (x *exchange) inform(status int, header *fasthttp.ResponseHeader) {
 // upstreamOptions say who asks, and by which name of the site.
 func (x *exchange) upstreamOptions() upstream.Options {
 	return upstream.Options{
-		Informational: x.informFunc, Gone: x.down.gone,
+		Informational: x.informFunc, Gone: x.down.gone, Context: x.down.context(),
 		Scheme: x.scheme, Host: x.host, Visitor: x.stickTo(), Client: x.clientIP,
 	}
 }

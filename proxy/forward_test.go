@@ -699,3 +699,17 @@ func TestErrorPages(t *testing.T) {
 		t.Errorf("no HTTP: %q", answer)
 	}
 }
+
+// An origin that compresses nothing for proxies is told of none, but what the client
+// said of others passes.
+func TestViaCanBeLeftOut(t *testing.T) {
+	no := false
+	record := &recorder{}
+	n := start(t, rawOrigin(t, record.serve), setup{up: upstream.Config{Via: &no}})
+	n.get("/")
+	n.get("/", "Via", "1.1 cdn")
+	requests, _, _ := record.take()
+	if len(requests) != 2 || strings.Contains(requests[0], "Via") || !strings.Contains(requests[1], "Via: 1.1 cdn\r\n") {
+		t.Errorf("%q", requests)
+	}
+}

@@ -23,37 +23,59 @@ var headBuffers = sync.Pool{New: func() any {
 // An error is returned only if nothing came. What is wrong after that, and a head
 // that is too large, shows when fasthttp reads on.
 func (c *conn) gather() error {
-	in := &c.in
-	if in.left() == 0 {
-		if err := c.awaitHead(); err != nil {
-			return err
+	for {
+		if c.in.left() == 0 {
+			if err := c.awaitHead(); err != nil {
+				return err
+			}
 		}
+		c.fresh = false
+		c.headEnds = time.Now().Add(c.server.cfg.HeaderTimeout)
+		c.phase.Store(phaseHead)
+		whole := c.gatherRest()
+		c.refused = !c.server.overload.admits(isSafe(c.in.rest[c.in.taken:]))
+		if !c.refused || !whole || !c.refuseAtOnce() {
+			return nil
+		}
+		c.phase.Store(phaseIdle)
 	}
-	c.fresh = false
-	c.headEnds = time.Now().Add(c.server.cfg.HeaderTimeout)
-	c.phase.Store(phaseHead)
-	for seen := 0; !endsHead(in.rest[in.taken:], seen); {
+}
+
+// gatherRest reads on to the end of the head, and reports whether that has come.
+func (c *conn) gatherRest() bool {
+	in := &c.in
+	for seen := 0; !endsHead(in.skipEmptyLines(), seen); {
 		seen = in.left()
 		if seen >= int(c.server.cfg.MaxHeader) || c.armRead(phaseHead) != nil {
-			return nil
+			return false
 		}
 		in.room()
 		n, err := c.Conn.Read(in.rest[len(in.rest):cap(in.rest)])
 		in.rest = in.rest[:len(in.rest)+n]
 		if err != nil {
-			return nil
+			return false
 		}
 	}
-	return nil
+	return true
+}
+
+// skipEmptyLines drops empty lines in front of a head, as RFC 9112 section 2.2 asks,
+// and returns what is left over. fasthttp would drop them too, but hold its buffers
+// while it waits for the head.
+func (in *intake) skipEmptyLines() []byte {
+	for bytes.HasPrefix(in.rest[in.taken:], crlf) {
+		in.taken += len(crlf)
+	}
+	return in.rest[in.taken:]
 }
 
 // endsHead reports whether p holds the empty line that ends a head. The first bytes
 // of it, as many as were seen before, do not.
 func endsHead(p []byte, seen int) bool {
-	if p[0] == '\r' || p[0] == '\n' {
+	if len(p) > 0 && p[0] == '\n' || len(p) > 1 && p[0] == '\r' {
 		return true // fasthttp decides what to make of it
 	}
-	p = p[max(0, seen-2):]
+	p = p[max(0, min(len(p), seen)-2):]
 	return bytes.Contains(p, []byte("\n\r\n")) || bytes.Contains(p, []byte("\n\n"))
 }
 

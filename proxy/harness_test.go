@@ -177,7 +177,13 @@ const (
 	plainHTTP1 protocol = ""
 	overTLS    protocol = "h1-tls"
 	overHTTP2  protocol = "h2"
+
+	// toHTTP2 behind one of these says that the origin is spoken to in HTTP/2.
+	toHTTP2 protocol = " to h2c"
 )
+
+// client is the protocol without what is said of the origin's.
+func (p protocol) client() protocol { return protocol(strings.TrimSuffix(string(p), string(toHTTP2))) }
 
 // node is a running server with its origin.
 type node struct {
@@ -227,6 +233,9 @@ func start(t testing.TB, origin string, o setup) *node {
 	}
 	if o.now == nil {
 		o.now = time.Now
+	}
+	if o.over != o.over.client() {
+		o.over, o.up.Protocol = o.over.client(), upstream.HTTP2Clear
 	}
 	if o.over != plainHTTP1 && !o.config.TLS.Enabled() {
 		o.config.TLS.Certificates = testAuthority().issue(t, "shop.example")
@@ -339,7 +348,10 @@ func origin(t testing.TB, h http.HandlerFunc) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &http.Server{Handler: h, ErrorLog: nil}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	s := &http.Server{Handler: h, Protocols: protocols}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.Serve(ln) }()
 	t.Cleanup(func() { _ = s.Close(); <-done })

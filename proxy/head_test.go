@@ -63,6 +63,10 @@ func TestConfigFaults(t *testing.T) {
 	if faults := c.Validate(); len(faults) != 2 || faults[0].Path != "tls.acme.domains" || faults[1].Path != "tls.redirect" {
 		t.Errorf("TLS without certificates: %v", faults)
 	}
+	c = Config{Listen: ":443", TLS: TLS{Listen: ":443", ACME: certificate.ACME{Domains: []string{"shop.example"}}}}
+	if faults := c.Validate(); len(faults) != 1 || faults[0].Path != "tls.listen" {
+		t.Errorf("one address for both: %v", faults)
+	}
 	if faults := new(Config).Validate(); len(faults) != 0 {
 		t.Errorf("the zero value: %v", faults)
 	}

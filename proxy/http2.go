@@ -4,12 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
-	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -100,8 +98,7 @@ func (h *http2) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		if p := recover(); p != nil {
 			if p != http.ErrAbortHandler {
-				h.server.stats.Panics.Add(1)
-				h.server.log.Error("stream panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				h.server.notePanic("a stream", p)
 			}
 			panic(http.ErrAbortHandler) // resets the stream: the client sees the break
 		}

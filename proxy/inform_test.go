@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -13,14 +12,17 @@ import (
 
 // hinting is an origin that sends early hints before each answer.
 func hinting(t testing.TB) string {
-	return rawOrigin(t, func(r *bufio.Reader, c net.Conn) {
-		for {
-			if _, err := readRequest(r); err != nil {
-				return
-			}
-			_, _ = io.WriteString(c, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nLink: </b.js>; rel=preload\r\nConnection: X-Hop\r\nX-Hop: 1\r\nSet-Cookie: early=1\r\n\r\n"+
-				"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nCache-Control: max-age=60\r\nContent-Length: "+fmt.Sprint(len(shopPage))+"\r\n\r\n"+shopPage)
-		}
+	return origin(t, func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h["Link"] = []string{"</a.css>; rel=preload", "</b.js>; rel=preload"}
+		h.Set("Connection", "X-Hop")
+		h.Set("X-Hop", "1")
+		h.Set("Set-Cookie", "early=1")
+		w.WriteHeader(http.StatusEarlyHints)
+		clear(h)
+		h.Set("Content-Type", "text/html")
+		h.Set("Cache-Control", "max-age=60")
+		_, _ = io.WriteString(w, shopPage)
 	})
 }
 

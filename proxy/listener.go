@@ -54,7 +54,8 @@ func (l *listener) Close() error {
 }
 
 // accept waits for the next connection that there is room for. A lack of file
-// descriptors passes; the listener stays.
+// descriptors or memory passes, and what the network has to say of one connection;
+// the listener stays.
 func (l *listener) accept() (*place, error) {
 	wait := 5 * time.Millisecond
 	for {
@@ -65,12 +66,34 @@ func (l *listener) accept() (*place, error) {
 				return place, nil
 			}
 			l.refuse(raw, tooBusy)
-		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ECONNABORTED):
+		case passes(err):
+			l.server.noteAccept(err)
 			time.Sleep(wait)
 			wait = min(2*wait, time.Second)
 		default:
 			return nil, err
 		}
+	}
+}
+
+// passes reports whether a listener may take connections again after an error.
+func passes(err error) bool {
+	var number syscall.Errno
+	if !errors.As(err, &number) {
+		return false
+	}
+	switch number {
+	case syscall.EBADF, syscall.EINVAL, syscall.ENOTSOCK, syscall.EOPNOTSUPP: // it is no listener any more
+		return false
+	}
+	return true
+}
+
+// noteAccept logs that a connection could not be taken, at most once a second.
+func (s *Server) noteAccept(err error) {
+	second := s.now().Unix()
+	if s.quietAccept.Swap(second) != second {
+		s.log.Warn("connections cannot be taken at the moment", "error", err.Error())
 	}
 }
 
@@ -104,7 +127,7 @@ func (l *listener) run() error {
 		if err != nil {
 			return err
 		}
-		go l.prepare(place)
+		l.server.preparing.Go(func() { l.prepare(place) })
 	}
 }
 

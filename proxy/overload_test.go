@@ -78,47 +78,118 @@ func TestRefusalKeepsTheConnection(t *testing.T) {
 	}
 }
 
-// Refusals are spread evenly, at any share.
+// Those that are admitted are spread evenly, at any share.
 func TestShareOfRefusals(t *testing.T) {
-	for _, percent := range []int{1, 10, 50, 85, 98} {
-		o := newOverload(&Config{MaxInFlight: 1, MaxQueueDelay: time.Second}, new(atomic.Int64))
+	for _, percent := range []int{2, 10, 50, 85, 99} {
+		o := newOverload(&Config{MaxInFlight: 1, MaxQueueDelay: time.Second}, new(atomic.Int64), func() {})
 		o.share.Store(uint32(wholeShare * percent / 100))
-		refused := 0
+		admitted, gap, longest := 0, 0, 0
 		for range 10_000 {
-			if !o.admits() {
-				refused++
+			if o.admits(true) {
+				admitted++
+				gap = 0
+			} else if gap++; gap > longest {
+				longest = gap
 			}
 		}
-		if off := refused - 100*percent; off < -10 || off > 10 {
-			t.Errorf("share of %d %%: %d of 10000 refused", percent, refused)
+		if off := admitted - 100*percent; off < -10 || off > 10 || longest > 100/percent {
+			t.Errorf("share of %d %%: %d of 10000 admitted, %d refused in a row", percent, admitted, longest)
 		}
 	}
 }
 
-// The share grows while the queue stands, faster the longer it is, and ends when it
-// does; some requests always get through.
+// What changes something is refused only when the queue is very long.
+func TestOrdersComeFirst(t *testing.T) {
+	o := newOverload(&Config{MaxInFlight: 1, MaxQueueDelay: time.Second}, new(atomic.Int64), func() {})
+	o.share.Store(leastShare)
+	served := func(safe bool) (n int) {
+		for range 1000 {
+			if o.admits(safe) {
+				n++
+			}
+		}
+		return n
+	}
+	o.delay.Store(int64(2 * time.Second))
+	if pages, orders := served(true), served(false); pages > 30 || orders != 1000 {
+		t.Errorf("of 1000 each, %d pages and %d orders are served", pages, orders)
+	}
+	o.delay.Store(int64(unsafeDelay * time.Second))
+	if orders := served(false); orders > 30 {
+		t.Errorf("%d of 1000 orders are served beyond all measure", orders)
+	}
+}
+
+// The share falls while the queue is too long, faster the longer it is, finds its
+// place where the queue is as long as it may be, and is whole again when it is gone;
+// some requests always get through.
 func TestShareFollowsTheQueue(t *testing.T) {
-	share, steps := uint32(0), 0
-	for ; share < wholeShare*4/5; steps++ {
-		share = moreShare(share, 5)
-	}
-	if steps > 12 {
-		t.Errorf("%d steps to refuse four of five at five times the load", steps)
-	}
+	share := uint32(wholeShare)
 	for range 1000 {
-		share = moreShare(share, 100)
+		share = nextShare(share, 100)
 	}
-	if share > mostShed {
-		t.Errorf("share %d", share)
+	if share != leastShare {
+		t.Errorf("share %d at a queue that does not end", share)
 	}
-	if a, b := moreShare(0, 1.1), moreShare(0, 3); a == 0 || a >= b {
+	if a, b := nextShare(wholeShare, 1.1), nextShare(wholeShare, 3); a >= wholeShare || b >= a {
 		t.Errorf("a little too long: %d, much too long: %d", a, b)
 	}
-	for steps = 0; share > 0; steps++ {
-		share = lessShare(share)
+	if at := nextShare(wholeShare/3, 1); at != wholeShare/3 {
+		t.Errorf("the share does not stay: %d", at)
 	}
-	if steps > 1000 {
+	steps := 0
+	for ; share < wholeShare; steps++ {
+		share = nextShare(share, 0)
+	}
+	if steps > 250 {
 		t.Errorf("%d steps until nothing is refused", steps)
+	}
+	// A node that gets five times what it can serve serves what it can: each step is
+	// 10 ms, the queue grows by what is admitted beyond that.
+	queue, served := 0.0, 0.0
+	share = wholeShare
+	for step := range 2000 {
+		admitted := 5 * float64(share) / wholeShare * min(1, 1/max(queue, 1e-9))
+		queue = max(0, queue+admitted-1)
+		share = nextShare(share, queue)
+		if step >= 500 {
+			served += min(1, queue+admitted)
+			if queue > 4 {
+				t.Fatalf("step %d: the queue is %.1f times as long as it may be", step, queue)
+			}
+		}
+	}
+	if served < 0.9*1500 {
+		t.Errorf("%.0f %% of what can be served is", served/15)
+	}
+}
+
+// What is refused before it is parsed leaves no doubt where it ends.
+func TestPlainGet(t *testing.T) {
+	const get = "GET /a HTTP/1.1\r\nHost: x\r\n"
+	for head, want := range map[string]bool{
+		get + "\r\n":                                 true,
+		get + "Connection: keep-alive\r\n\r\n":       true,
+		get + "\r\nGET /b HTTP/1.1\r\n":              true,
+		get + "Connection: close\r\n\r\n":            false,
+		get + "Content-Length: 0\r\n\r\n":            false,
+		get + "content-length : 5\r\n\r\n":           false,
+		get + "Transfer-Encoding: chunked\r\n\r\n":   false,
+		get + "A: b\nContent-Length: 5\r\n\r\n":      false,
+		get + " Content-Length: 5\r\n\r\n":           false,
+		get + "Upgrade: websocket\r\n\r\n":           false,
+		get + "Expect: 100-continue\r\n\r\n":         false,
+		"GET /a HTTP/1.0\r\nHost: x\r\n\r\n":         false,
+		"GET /a\nX: HTTP/1.1\r\nHost: x\r\n\r\n":     false,
+		"POST /a HTTP/1.1\r\nHost: x\r\n\r\n":        false,
+		"GET http://x/a HTTP/1.1\r\nHost: x\r\n\r\n": false,
+		get + "A: b\n\n":                             false,
+		get:                                          false,
+	} {
+		end := plainGet([]byte(head))
+		if (end >= 0) != want || end >= 0 && !strings.HasSuffix(head[:end], "\r\n\r\n") {
+			t.Errorf("%q: %d", head, end)
+		}
 	}
 }
 
@@ -135,20 +206,52 @@ func TestQueueStands(t *testing.T) {
 	}
 }
 
+// The share grows back with time and not with requests: where most clients have left, the
+// others would be refused for minutes.
+func TestShareGrowsWithoutRequests(t *testing.T) {
+	f := func(idle time.Duration, above, below float64) {
+		t.Helper()
+		o := newOverload(&Config{MaxInFlight: 1, MaxQueueDelay: time.Minute}, new(atomic.Int64), func() {})
+		if err := o.start(); err != nil {
+			t.Fatal(err)
+		}
+		defer o.stop()
+		o.share.Store(leastShare)
+		o.sent.Store(int64(time.Since(o.begun) - idle))
+		o.admits(true)
+		if share := float64(o.share.Load()) / wholeShare; share < above || share > below {
+			t.Errorf("share %.3f after %v without a request, want %.2f to %.2f", share, idle, above, below)
+		}
+	}
+	f(sampleEvery, 0.015, 0.05)
+	f(time.Second, 0.1, 0.5)
+	f(time.Minute, 1, 1)
+	f(24*time.Hour, 1, 1)
+}
+
+// The clock on the wall may jump, and no canary would be sent until it is right again.
+func TestCanaryKeepsItsOwnTime(t *testing.T) {
+	n := start(t, pages(t, "text/plain", "ok"), setup{})
+	n.get("/")
+	if sent := time.Duration(n.server.overload.sent.Load()); sent > time.Hour {
+		t.Errorf("the canary was sent at %v after the start: that is the clock on the wall", sent)
+	}
+}
+
 // The canary comes back, and memory is looked at when it does.
 func TestCanary(t *testing.T) {
 	const limit = 1 << 40
 	n := start(t, pages(t, "text/plain", "ok"), setup{config: Config{MaxMemory: limit}})
 	o := n.server.overload
 	o.full.Store(true)
-	o.watchMemory(limit - 1)
+	o.watchMemory(time.Now(), limit-1)
 	if !o.full.Load() {
 		t.Error("a byte below the limit is well below it")
 	}
 	// The test needs less than the limit, so the next canary lifts it; requests
 	// that are refused send it too.
 	eventually(t, "room again", func() bool { return n.get("/").StatusCode == 200 })
-	o.watchMemory(limit)
+	o.watchMemory(time.Now(), limit)
 	if !o.full.Load() {
 		t.Error("the limit is reached, and all is well")
 	}
@@ -265,5 +368,48 @@ func TestHeadThatBreaksOff(t *testing.T) {
 	}
 	if answer := n.raw("GET / HTTP/1.1\r\nHo"); !strings.HasPrefix(answer, "HTTP/1.1 400") {
 		t.Errorf("cut: %q", answer)
+	}
+}
+
+// Caches that do not fit beside the rest must not keep a node from serving: they go
+// first, and again if that was not enough.
+func TestMemoryIsRelieved(t *testing.T) {
+	const limit = 1 << 40
+	relieved := make(chan bool, 8)
+	o := newOverload(&Config{MaxMemory: limit}, new(atomic.Int64), func() { relieved <- true })
+	began := time.Now()
+	f := func(after time.Duration, used float64, full bool, times int) {
+		t.Helper()
+		o.watchMemory(began.Add(after), int64(used*limit))
+		if o.full.Load() != full {
+			t.Errorf("at %v with %v of the limit: full %v", after, used, !full)
+		}
+		for range times {
+			<-relieved
+		}
+	}
+	f(0, 0.95, false, 0)
+	f(time.Second, 1.01, true, 1)
+	f(2*time.Second, 0.95, true, 0)
+	f(12*time.Second, 0.95, true, 1)
+	f(13*time.Second, 0.89, false, 0)
+	f(14*time.Second, 0.95, false, 0)
+	if len(relieved) > 0 {
+		t.Error("relieved too often")
+	}
+}
+
+// The pages that are kept are what goes.
+func TestRelievedMemory(t *testing.T) {
+	n := start(t, pages(t, "text/html", shopPage, "Cache-Control", "public, max-age=60"), setup{engines: always(text("#hero", "x"))})
+	_, cookie := n.visitor()
+	n.get("/", "Cookie", cookie)
+	eventually(t, "the page is kept", func() bool { return n.server.CacheUsage().Entries > 0 })
+	n.server.relieveMemory()
+	if u := n.server.CacheUsage(); u.Entries != 0 {
+		t.Errorf("kept: %+v", u)
+	}
+	if r := n.get("/", "Cookie", cookie); r.StatusCode != 200 || !strings.Contains(n.log.String(), "memory is at its limit") {
+		t.Errorf("after it: %s", r.Status)
 	}
 }

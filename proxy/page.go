@@ -2,9 +2,7 @@ package proxy
 
 import (
 	"errors"
-	"fmt"
 	"io"
-	"runtime/debug"
 
 	"github.com/klauspost/compress/gzip"
 
@@ -32,8 +30,8 @@ const (
 	keptOut = 256 << 10 // larger buffers are not pooled
 )
 
-// pageBody is a page on its way from the origin through the rewriter: unpacked,
-// edited, packed again, watched for triggers and collected for the cache. It is a
+// pageBody is a page on its way from the origin through the rewriter: unpacked, its
+// URLs mapped, edited, packed again, watched for triggers and collected for the cache. It is a
 // pull: each step reads what the origin has sent and makes of it what can already
 // leave, so a slow origin's first bytes are not held back.
 type pageBody struct {
@@ -50,6 +48,8 @@ type pageBody struct {
 	first    []byte // what begin has read
 	firstErr error
 
+	mapping  mapping
+	mapper   *upstream.Mapper
 	rewriter editor // nil: nothing to edit or to look for
 	packer   *gzip.Writer
 	pack     bool
@@ -106,6 +106,7 @@ func (b *pageBody) open(unpack, pack bool) bool {
 	b.raw = rawReader{from: &b.arrived, kept: b.raw.kept[:0], keeping: unpack && !b.whole}
 	b.source = &b.arrived
 	b.setPacking(unpack, pack)
+	b.startMapping(b.edited())
 	if !unpack {
 		if b.whole {
 			b.first, b.firstErr = b.arrived.take(), io.EOF
@@ -154,6 +155,7 @@ func (b *pageBody) replay() {
 	if b.whole {
 		b.arrived.rest = b.arrived.kept
 	} else {
+		b.raw.kept = append(b.raw.kept, b.arrived.rest...) // gathered, and not read yet
 		b.arrived.rest = b.raw.kept
 	}
 	b.source = &b.arrived
@@ -162,6 +164,7 @@ func (b *pageBody) replay() {
 	b.unpack, b.pack = false, false
 	b.done, b.err, b.replayed = false, nil, true
 	b.collect, b.watch = nil, nil
+	b.mapping = mapping{}
 	if b.rewriter != nil {
 		b.rewriter.Release()
 		b.rewriter = nil
@@ -192,8 +195,7 @@ func (b *pageBody) Write(p []byte) (int, error) {
 func (b *pageBody) step() {
 	defer func() {
 		if r := recover(); r != nil {
-			b.server.stats.Panics.Add(1)
-			b.server.log.Error("rewriting panicked", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			b.server.notePanic("rewriting", r)
 			b.err = errPanic
 		}
 	}()
@@ -224,13 +226,16 @@ func (b *pageBody) step() {
 	}
 }
 
-// edit sends a part of the page through the rewriter.
+// edit sends a part of the page through the mapper and the rewriter.
 func (b *pageBody) edit(chunk []byte, last bool) (err error) {
-	if b.rewriter == nil {
-		_, err = b.Write(chunk)
-	} else {
+	if b.mapping.of == nil {
+		_, err = b.edited().Write(chunk)
+	} else if _, err = b.mapper.Write(chunk); err == nil && last {
+		err = b.mapper.Close()
+	}
+	if b.rewriter != nil {
 		b.server.stats.RewriteBytes.Add(uint64(len(chunk)))
-		if _, err = b.rewriter.Write(chunk); err == nil && last {
+		if err == nil && last {
 			err = b.rewriter.Close()
 		}
 		b.watch.see(b.rewriter.Matches())
@@ -245,6 +250,14 @@ func (b *pageBody) edit(chunk []byte, last bool) (err error) {
 		return nil
 	}
 	return b.packer.Flush()
+}
+
+// edited is where the page is written to be edited.
+func (b *pageBody) edited() io.Writer {
+	if b.rewriter != nil {
+		return b.rewriter
+	}
+	return b
 }
 
 // finish ends a page that came to its clean end.
@@ -301,7 +314,7 @@ func (b *pageBody) release() {
 		b.rewriter.Release()
 	}
 	*b = pageBody{
-		flowTarget: flowTarget{server: s}, unpacker: b.unpacker, packer: b.packer, chunk: b.chunk,
+		flowTarget: flowTarget{server: s}, unpacker: b.unpacker, packer: b.packer, chunk: b.chunk, mapper: b.mapper,
 		out: reusable(b.out), raw: rawReader{kept: reusable(b.raw.kept)}, arrived: arrivedReader{kept: reusable(b.arrived.kept)},
 	}
 	s.pages.Put(b)

@@ -51,6 +51,11 @@ func (x *exchange) serveTunnel() bool {
 	if x.header("Upgrade") == nil || !upstream.IsUpgrade(&x.ctx.Request) {
 		return false
 	}
+	if x.route.upstream.HTTP2() {
+		x.server.log.Warn("upgrade refused: an upstream that is spoken to in HTTP/2 carries none", "request_id", x.id, "upstream", x.route.upstream.Name())
+		x.fail(fasthttp.StatusNotImplemented, "WebSockets and other upgrades are not carried here")
+		return true
+	}
 	x.classify()
 	x.recognize()
 	x.prepare()
@@ -79,6 +84,6 @@ func (x *exchange) serveTunnel() bool {
 		x.setPrivate(h, parseCacheControl(h)) // as every answer of the page
 	}
 	x.setStatusHeaders(&x.ctx.Response.Header, "")
-	x.stream(nil)
+	x.stream()
 	return true
 }

@@ -1,9 +1,7 @@
 package proxy
 
 import (
-	"fmt"
 	"math"
-	"runtime/debug"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -69,8 +67,7 @@ func (x *exchange) recordView() {
 func (x *exchange) segmentForRecord() {
 	defer func() {
 		if r := recover(); r != nil {
-			x.server.stats.Panics.Add(1)
-			x.server.log.Error("segmenting panicked", "request_id", x.id, "panic", r)
+			x.server.notePanic("segmenting", r, "request_id", x.id)
 		}
 	}()
 	x.segmented = true
@@ -95,8 +92,7 @@ func (s *Server) keep(r Recorder, e *event.Event) {
 	kept := false
 	defer func() {
 		if p := recover(); p != nil {
-			s.stats.Panics.Add(1)
-			s.log.Error("recording panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			s.notePanic("recording", p)
 		}
 		if !kept {
 			s.stats.Dropped.Add(1)

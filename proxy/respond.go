@@ -78,7 +78,7 @@ func (x *exchange) passPlain() {
 		return
 	}
 	x.setStatusHeaders(&x.ctx.Response.Header, "")
-	x.stream(nil)
+	x.stream()
 }
 
 // passOn hands the origin's answer through, byte by byte.
@@ -96,7 +96,7 @@ func (x *exchange) passOn() {
 	}
 	x.setStatusHeaders(&resp.Header, "")
 	x.giveCookie(&resp.Header)
-	x.stream(nil)
+	x.stream()
 }
 
 // mintOnPass gives a new visitor their cookie on a page that no experience names,
@@ -122,17 +122,18 @@ func (x *exchange) mintOnPass() {
 	resp.Header.Set(fasthttp.HeaderCacheControl, value+"private")
 }
 
-// stream makes the rest of the answer's body flow to the client. page, if given,
-// changes it on its way; without it the bytes stay as they are.
-func (x *exchange) stream(page *pageBody) {
-	if page != nil {
-		x.send(page, -1)
-		return
-	}
+// stream makes the rest of the answer's body flow to the client. Its bytes stay as they
+// are, but for URLs that the upstream wants mapped.
+func (x *exchange) stream() {
 	resp := &x.ctx.Response
+	mapped := x.mapAnswer()
 	origin, ok := resp.BodyStream().(*upstream.Body)
 	if !ok {
 		return // no body
+	}
+	if mapped.of != nil {
+		x.streamMapped(origin, mapped)
+		return
 	}
 	length := max(-1, resp.Header.ContentLength())
 	body := &passBody{taken: origin.Take()}

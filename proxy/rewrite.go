@@ -25,7 +25,7 @@ func (x *exchange) rewrite() {
 		x.noPage()
 		if !edited && resp.StatusCode() < 300 {
 			x.setStatusHeaders(&resp.Header, "")
-			x.stream(nil)
+			x.stream()
 			return
 		}
 	}
@@ -47,7 +47,7 @@ func (x *exchange) rewrite() {
 	case !editable:
 		x.conclude("fwd=" + x.forwarded())
 		x.expectWhole(x.newWatch())
-		x.stream(nil)
+		x.stream()
 	default:
 		x.edit(lifetime)
 	}
@@ -90,11 +90,16 @@ func (x *exchange) editable(cc *cacheControl) (Reason, bool) {
 	case !rewrite.EditableBody(string(h.ContentType())):
 		return ReasonCharset, false
 	}
-	switch coding := h.ContentEncoding(); {
-	case len(coding) == 0, equalFold(coding, "identity"), equalFold(coding, "gzip"), equalFold(coding, "x-gzip"):
-		return "", true
+	if !isReadable(h) {
+		return ReasonEncoding, false
 	}
-	return ReasonEncoding, false
+	return "", true
+}
+
+// isReadable reports whether the body is packed in no way, or in one that we unpack.
+func isReadable(h *fasthttp.ResponseHeader) bool {
+	coding := h.ContentEncoding()
+	return len(coding) == 0 || equalFold(coding, "identity") || isPacked(h)
 }
 
 // storableFor returns for how long the edited page may be kept, 0 for not at all.
@@ -118,21 +123,19 @@ func (x *exchange) edit(lifetime time.Duration) {
 	resp := &x.ctx.Response
 	h := &resp.Header
 	program := x.programFor(h.ContentType())
-	packed := equalFold(h.ContentEncoding(), "gzip") || equalFold(h.ContentEncoding(), "x-gzip")
+	mapped := x.mapping()
 	origin, ok := resp.BodyStream().(*upstream.Body)
 	if !ok { // an empty page: nothing to edit, nothing worth keeping
 		x.conclude("fwd=" + x.forwarded())
 		return
 	}
-	page := x.server.pages.Get().(*pageBody)
-	page.taken = origin.Take()
-	page.arrived.from = page.taken
+	page := x.newPage(origin, mapped)
 	page.watch = x.newWatch()
 	store := lifetime > 0 && page.taken.Framed()
 	if store {
 		page.collect = x.newCollector(lifetime)
 	}
-	x.run(page, program, packed && (program != nil || store))
+	x.run(page, program, isPacked(h) && (program != nil || mapped.of != nil || store))
 	status := "fwd=" + x.forwarded()
 	if store && !page.replayed {
 		status += "; stored"
@@ -140,18 +143,46 @@ func (x *exchange) edit(lifetime time.Duration) {
 	if applies(x.plan) && (program != nil && !page.replayed || !x.plan.Action.IsZero()) {
 		x.server.stats.Personalized.Add(1)
 	}
-	if page.unpack && !page.pack {
-		delFold(h, fasthttp.HeaderContentEncoding)
-	}
 	x.conclude(status)
+	x.sendPage(page)
+}
+
+// newPage takes the origin's body for a page.
+func (x *exchange) newPage(origin *upstream.Body, mapped mapping) *pageBody {
+	page := x.server.pages.Get().(*pageBody)
+	page.taken = origin.Take()
+	page.arrived.from = page.taken
+	page.mapping = mapped
+	return page
+}
+
+// sendPage makes a page go out that is ready.
+func (x *exchange) sendPage(page *pageBody) {
+	if page.unpack && !page.pack {
+		delFold(&x.ctx.Response.Header, fasthttp.HeaderContentEncoding)
+	}
 	x.send(page, page.length())
+}
+
+func isPacked(h *fasthttp.ResponseHeader) bool {
+	return equalFold(h.ContentEncoding(), "gzip") || equalFold(h.ContentEncoding(), "x-gzip")
 }
 
 // run makes the page ready to leave, or to be edited while it leaves. What fails
 // before anything has left ends in the origin's own bytes.
 func (x *exchange) run(page *pageBody, program *program, unpack bool) {
+	defer func() {
+		if r := recover(); r != nil {
+			x.server.notePanic("preparing a page", r, "request_id", x.id)
+			page.replay()
+			x.noteFailOpen(ReasonPanic)
+		}
+	}()
 	h := &x.ctx.Response.Header
 	pack := unpack && x.acceptsGzip()
+	if program != nil || page.mapping.of != nil {
+		page.gather(max(-1, h.ContentLength()))
+	}
 	if program != nil {
 		contentType := string(h.ContentType())
 		html := rewrite.BodyOf(contentType) == decision.BodyHTML
@@ -161,7 +192,6 @@ func (x *exchange) run(page *pageBody, program *program, unpack bool) {
 			limits.Policy = x.pagePolicy(program)
 		}
 		page.notes = notes{server: x.server, request: x.id, path: strings.Clone(clean(x.page.Path, maxLoggedPath)), plan: x.plan.Digest, edits: x.plan.Edits, program: program}
-		page.gather(max(-1, h.ContentLength()))
 		if html && page.whole && page.splice(program, limits, unpack, pack) {
 			return
 		}

@@ -11,7 +11,8 @@ import (
 // Route sends requests for some hosts and paths to an upstream. The first route
 // that matches is taken.
 type Route struct {
-	// Name is what logs and metrics call the route; "" takes the upstream's name.
+	// Name is what logs, metrics and kill switches call the route; by default, that is
+	// the upstream's name. No two routes may have the same.
 	Name string `mapstructure:"name"`
 
 	// Hosts are the names that the route answers for, without port; "*.example.com"

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,8 +73,10 @@ type Server struct {
 	quiet     [len(reasons)]atomic.Int64
 	wholeTime time.Duration // how long a page may take to be taken as a whole
 
-	quietPolicy atomic.Int64 // second of the last log line on a policy
-	receipts    sync.Pool    // *receipt
+	quietPolicy  atomic.Int64 // second of the last log line on a policy
+	quietAccept  atomic.Int64 // likewise on connections that could not be taken
+	receipts     sync.Pool    // *receipt
+	quietMapping atomic.Int64 // likewise, on a body whose URLs cannot be mapped
 
 	traceSecond, traced atomic.Int64 // how many requests are traced in this second
 
@@ -82,8 +85,9 @@ type Server struct {
 	mu        sync.Mutex
 	routes    map[string]*RouteStats
 	unrouted  *RouteStats // of them: for what has no route
-	listeners []net.Listener
-	draining  bool
+	listeners []*listener
+	draining  atomic.Bool    // changes under mu
+	preparing sync.WaitGroup // listeners and connections that may still fill the queues
 }
 
 // program is what a plan's edits compile to, or why they do not.
@@ -129,7 +133,7 @@ func New(o Options) (*Server, error) {
 			return nil, fmt.Errorf("make server: %w", err)
 		}
 	}
-	s.overload = newOverload(&s.cfg, &s.stats.InFlight)
+	s.overload = newOverload(&s.cfg, &s.stats.InFlight, s.relieveMemory)
 	if err := s.overload.start(); err != nil {
 		return nil, fmt.Errorf("make server: %w", err)
 	}
@@ -196,6 +200,14 @@ func (s *Server) ClearCache() {
 	s.bodies.Clear()
 }
 
+// relieveMemory drops what a node at its limit can do without.
+func (s *Server) relieveMemory() {
+	defer s.recoverStream()
+	s.log.Warn("memory is at its limit: requests are refused, and what is kept of pages is dropped", "max_memory", int64(s.cfg.MaxMemory))
+	s.ClearCache()
+	debug.FreeOSMemory()
+}
+
 // Config returns the settings with their defaults.
 func (s *Server) Config() Config { return s.cfg }
 
@@ -255,7 +267,9 @@ func (s *Server) serveHandovers(l *listener) error {
 	var served sync.WaitGroup
 	served.Go(func() { _ = s.http.Serve(s.plain) }) // ends when the handover does
 	served.Go(s.h2.serve)
-	if err := l.run(); err != nil {
+	err := l.run()
+	s.preparing.Done()
+	if err != nil {
 		return err
 	}
 	served.Wait()
@@ -263,33 +277,47 @@ func (s *Server) serveHandovers(l *listener) error {
 }
 
 // register notes a listener that Shutdown has to close; false: it closes already.
-func (s *Server) register(l net.Listener) bool {
+func (s *Server) register(l *listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.draining {
+	if s.draining.Load() {
 		_ = l.Close()
 		return false
 	}
 	s.listeners = append(s.listeners, l)
+	if l.prepares() {
+		s.preparing.Add(1)
+	}
 	return true
 }
+
+// lastRequests is how long idle connections stay open for a request that may be on
+// its way: it is answered, with word that it was the last one there.
+const lastRequests = time.Second
 
 // Shutdown accepts no more connections, lets requests and streams end, and cuts
 // what is left when ctx ends. The current site is released.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
-	s.draining = true
+	s.draining.Store(true)
 	listeners := s.listeners
 	s.mu.Unlock()
+	s.conns.closing.Store(true)
 	for _, l := range listeners {
 		_ = l.Close()
 	}
+	last, cancel := context.WithTimeout(ctx, lastRequests)
+	defer cancel()
+	s.awaitPrepared(last)
 	_ = s.plain.Close()
 	drained := make(chan error, 1)
 	go func() { drained <- s.h2.shutdown(ctx) }()
+	_ = until(last, func() bool { return s.stats.Connections.Load() == 0 })
 	err := errors.Join(s.http.ShutdownWithContext(ctx), <-drained)
 	if err == nil {
-		err = s.waitStreams(ctx)
+		// Tunnels, which fasthttp does not count, and clients who have not read their
+		// last answer.
+		err = until(ctx, func() bool { return s.stats.Streams.Load() == 0 && s.conns.lingering.Load() == 0 })
 	}
 	s.conns.closeAll()
 	s.SetSite(nil)
@@ -301,11 +329,21 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-// waitStreams waits for tunnels, which fasthttp does not count.
-func (s *Server) waitStreams(ctx context.Context) error {
+// awaitPrepared lets connections that were taken come to where they are served.
+func (s *Server) awaitPrepared(ctx context.Context) {
+	done := make(chan struct{})
+	go func() { defer close(done); s.preparing.Wait() }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+// until polls until ok is true or ctx ends.
+func until(ctx context.Context, ok func() bool) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for s.stats.Streams.Load() > 0 {
+	for !ok() {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"io"
 	"maps"
 	"net"
@@ -226,7 +227,11 @@ func (s *stream) answer() error {
 	if _, err := body.WriteTo(nil); err != nil {
 		return err
 	}
-	s.trail(h)
+	if passed, ok := body.(*passBody); ok {
+		for _, t := range passed.taken.Trailers() {
+			h.Add(http.TrailerPrefix+t.Name, t.Value)
+		}
+	}
 	return s.settle()
 }
 
@@ -246,16 +251,6 @@ func (s *stream) copyHeader(h http.Header, length bool) {
 	}
 	if _, given := h["Content-Type"]; !given {
 		h["Content-Type"] = nil // or it would be guessed
-	}
-}
-
-// trail hands on what followed the body.
-func (s *stream) trail(h http.Header) {
-	resp := &s.ctx.Response.Header
-	for _, name := range resp.PeekTrailerKeys() {
-		for _, value := range resp.PeekAll(string(name)) {
-			h.Add(http.TrailerPrefix+string(name), string(value))
-		}
 	}
 }
 
@@ -294,6 +289,10 @@ func (s *stream) body() content { return &s.content }
 func (s *stream) reusable() bool { return true }
 
 func (s *stream) gone() bool { return s.r.Context().Err() != nil }
+
+func (s *stream) context() context.Context { return s.r.Context() }
+
+func (s *stream) unhurry() { s.limits.unhurried = true }
 
 func (s *stream) interrupt() { s.limits.cutRead() }
 
@@ -341,7 +340,9 @@ type streamBody struct{ stream *stream }
 
 // Read waits for what the client sends for at most the idle limit.
 func (b *streamBody) Read(p []byte) (int, error) {
-	defer b.stream.limits.awaitRead()()
+	if !b.stream.limits.unhurried {
+		defer b.stream.limits.awaitRead()()
+	}
 	return b.stream.r.Body.Read(p)
 }
 
@@ -365,6 +366,7 @@ type streamLimits struct {
 	control *http.ResponseController
 	idle    time.Duration
 
+	unhurried     bool // reads have no limit
 	reads, writes *time.Timer
 
 	mu   sync.Mutex

@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"context"
 	"crypto/tls"
+	"net/http"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -18,7 +20,11 @@ func (s *Server) loadCertificates() (err error) {
 		return err
 	}
 	if h := s.certificates.Challenge(); h != nil {
-		s.challenge = fasthttpadaptor.NewFastHTTPHandler(h)
+		s.challenge = fasthttpadaptor.NewFastHTTPHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			// A context of its own: what hangs on to fasthttp's looks at it when that
+			// is another request's already.
+			h.ServeHTTP(w, r.WithContext(context.Background()))
+		}))
 	}
 	return nil
 }

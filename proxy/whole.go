@@ -2,9 +2,7 @@ package proxy
 
 import (
 	"bytes"
-	"fmt"
 	"io"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -101,8 +99,7 @@ func (b *pageBody) length() int {
 func (b *pageBody) splice(program *program, limits rewrite.Limits, unpack, pack bool) (done bool) {
 	defer func() {
 		if r := recover(); r != nil {
-			b.server.stats.Panics.Add(1)
-			b.server.log.Error("splicing panicked", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			b.server.notePanic("splicing", r)
 			b.out, b.emitted, done = b.out[:0], 0, false
 			b.collect.restart()
 		}
@@ -133,9 +130,9 @@ func (b *pageBody) splice(program *program, limits rewrite.Limits, unpack, pack 
 // compiled returns the page, scanned when its bytes came for the second time; nil
 // if they were not seen before, or are no page that can be compiled.
 func (b *pageBody) compiled(limits rewrite.Limits, unpack bool) *seenPage {
-	kind := uint32(limits.Encoding)
+	kind := cache.Kind{Reading: uint32(limits.Encoding), Mapping: b.mapping.key}
 	if unpack {
-		kind |= 1 << 31
+		kind.Reading |= 1 << 31
 	}
 	page, sight := b.server.bodies.Find(kind, b.arrived.kept)
 	if sight != cache.SeenAgain {
@@ -145,6 +142,9 @@ func (b *pageBody) compiled(limits rewrite.Limits, unpack bool) *seenPage {
 	body, size := raw, -len(raw)
 	if unpack {
 		body, size = b.unpackAll(raw), 0
+	}
+	if body != nil && b.mapping.of != nil {
+		body, size = slices.Clip(b.mapping.of.Append(nil, body, b.mapping.how)), 0
 	}
 	if body != nil {
 		if compiled, _ := rewrite.CompilePage(body, limits); compiled != nil {

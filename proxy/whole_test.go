@@ -228,7 +228,7 @@ func TestFailedSpliceLeavesNothing(t *testing.T) {
 	}
 	wrong := &seenPage{Page: page}
 	wrong.keep(keptSplice{plan.Digest, page.Splice(other, rewrite.Given{})})
-	n.server.bodies.Keep(0, []byte(shopPage), wrong, 0)
+	n.server.bodies.Keep(cache.Kind{}, []byte(shopPage), wrong, 0)
 	n.server.bodies.Wait()
 	want := strings.Replace(shopPage, "Welcome", "Hi", 1)
 	if r := n.get("/"); r.body != want {

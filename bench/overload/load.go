@@ -27,6 +27,7 @@ type load struct {
 type result struct {
 	served, refused float64 // per second
 	p50, p99        time.Duration
+	late            time.Duration // p99 of how late requests were sent: this program's own fault
 	errors          int
 }
 
@@ -36,9 +37,11 @@ type client struct {
 	br      *bufio.Reader
 	request []byte
 	due     chan time.Time
+	done    func() // told of the answer; may be nil
 
 	mu      sync.Mutex
 	served  []time.Duration
+	late    []time.Duration
 	refused int
 	errors  int
 }
@@ -147,12 +150,11 @@ func (c *client) skip(length int) error {
 
 func (c *client) work(free chan<- *client, address string) {
 	for due := range c.due {
-		if os.Getenv("FROMSEND") != "" {
-			due = time.Now()
-		}
+		late := time.Since(due)
 		status, _, err := c.roundTrip()
 		took := time.Since(due)
 		c.mu.Lock()
+		c.late = append(c.late, late)
 		switch {
 		case err != nil || status != 200 && status != 503:
 			c.errors++
@@ -165,6 +167,9 @@ func (c *client) work(free chan<- *client, address string) {
 		if err != nil && c.dial(address) != nil {
 			c.br = bufio.NewReader(strings.NewReader(""))
 		}
+		if c.done != nil {
+			c.done()
+		}
 		free <- c
 	}
 }
@@ -174,7 +179,7 @@ func (c *client) work(free chan<- *client, address string) {
 func (l *load) run(rate float64, length time.Duration) result {
 	for _, c := range l.clients {
 		c.mu.Lock()
-		c.served, c.refused, c.errors = nil, 0, 0
+		c.served, c.late, c.refused, c.errors = nil, nil, 0, 0
 		c.mu.Unlock()
 	}
 	began := time.Now()
@@ -189,13 +194,17 @@ func (l *load) run(rate float64, length time.Duration) result {
 	}
 	seconds := time.Since(began).Seconds()
 	var r result
-	var served []time.Duration
+	var served, late []time.Duration
 	for _, c := range l.clients {
-		served = append(served, c.served...)
+		served, late = append(served, c.served...), append(late, c.late...)
 		r.refused += float64(c.refused) / seconds
 		r.errors += c.errors
 	}
 	slices.Sort(served)
+	slices.Sort(late)
+	if n := len(late); n > 0 {
+		r.late = late[n*99/100]
+	}
 	r.served = float64(len(served)) / seconds
 	if n := len(served); n > 0 {
 		r.p50, r.p99 = served[n/2], served[n*99/100]
@@ -203,18 +212,20 @@ func (l *load) run(rate float64, length time.Duration) result {
 	return r
 }
 
-// closedLoop keeps as many requests under way as that; the other connections rest.
+// closedLoop keeps as many requests under way as that, over all connections in turn.
 func (l *load) closedLoop(until time.Time) {
-	var resting []*client
-	for range len(l.clients) - underWay {
-		resting = append(resting, <-l.free)
-	}
+	room := make(chan struct{}, underWay)
 	for time.Now().Before(until) {
+		room <- struct{}{}
 		c := <-l.free
+		c.done = func() { <-room }
 		c.due <- time.Now()
 	}
-	for _, c := range resting {
-		l.free <- c
+	for range underWay {
+		room <- struct{}{}
+	}
+	for _, c := range l.clients {
+		c.done = nil
 	}
 }
 
@@ -238,20 +249,25 @@ func (l *load) close() {
 	}
 }
 
-// origin serves one page of 60 KB.
+// origin serves one page of about 60 KB, in which a number of elements are edited.
 type origin struct {
 	listener net.Listener
 }
 
-func startOrigin() (*origin, error) {
+func startOrigin(edits int) (*origin, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	var page bytes.Buffer
 	page.WriteString("<!doctype html><title>Shop</title><main><div id=hero><h1>Welcome</h1></div>\n")
-	for i := 0; page.Len() < 60<<10; i++ {
-		fmt.Fprintf(&page, "<article id=p%d><h2>Product %d</h2><p>Some text on what this product is good for.</p><a class=cta href=/p/%d>Buy</a></article>\n", i, i, i)
+	const size = 60 << 10
+	for i := range edits {
+		fmt.Fprintf(&page, "<article id=p%d><h2>Product %d</h2><a class=cta href=/p/%d>Buy</a>\n", i, i, i)
+		for j := 0; page.Len() < size*(i+1)/edits; j++ {
+			fmt.Fprintf(&page, "<p>Line %d of some text on what this product is good for, and <em>for whom</em>.</p>\n", j)
+		}
+		page.WriteString("</article>\n")
 	}
 	page.WriteString("</main>")
 	answer := append(fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: %d\r\n\r\n", page.Len()), page.Bytes()...)

@@ -24,20 +24,21 @@ func main() {
 	conns := flag.Int("connections", 500, "connections of the load")
 	slow := flag.Int("slow", 10_000, "slow connections")
 	factor := flag.Float64("factor", 5, "offered load at overload, as a multiple of the capacity")
+	edits := flag.Int("edits", 400, "edited places of the page: so many that the load's core can keep up with the node's")
 	memory := flag.String("memory", "512MiB", "server.max_memory of the node")
 	delay := flag.Duration("delay", 10*time.Millisecond, "server.max_queue_delay of the node")
 	flag.Parse()
-	if err := run(*mode, *length, *conns, *slow, *factor, *memory, *delay); err != nil {
+	if err := run(*mode, *length, *conns, *slow, *factor, *edits, *memory, *delay); err != nil {
 		fmt.Fprintln(os.Stderr, "overload:", err)
 		os.Exit(1)
 	}
 }
 
-func run(mode string, length time.Duration, conns, slow int, factor float64, memory string, delay time.Duration) error {
+func run(mode string, length time.Duration, conns, slow int, factor float64, edits int, memory string, delay time.Duration) error {
 	if os.Getenv("OVERLOAD_PINNED") == "" {
 		return pinned()
 	}
-	n, err := startNode(memory, delay)
+	n, err := startNode(edits, memory, delay)
 	if err != nil {
 		return err
 	}
@@ -73,9 +74,9 @@ func measureLoad(n *node, length time.Duration, conns int, factor float64) error
 	defer l.close()
 	l.run(0, length/5) // everything is warm
 	most := l.run(0, length)
-	fmt.Printf("%-34s %9s %9s %9s %9s %9s %9s\n", "personalized pages", "offered/s", "served/s", "refused/s", "p50 ms", "p99 ms", "errors")
+	fmt.Printf("%-34s %9s %9s %9s %9s %9s %9s %9s\n", "personalized pages", "offered/s", "served/s", "refused/s", "p50 ms", "p99 ms", "errors", "sent late")
 	report := func(name string, offered float64, r result) {
-		fmt.Printf("%-34s %9.0f %9.0f %9.0f %9.2f %9.2f %9d\n", name, offered, r.served, r.refused, ms(r.p50), ms(r.p99), r.errors)
+		fmt.Printf("%-34s %9.0f %9.0f %9.0f %9.2f %9.2f %9d %9.2f\n", name, offered, r.served, r.refused, ms(r.p50), ms(r.p99), r.errors, ms(r.late))
 	}
 	report("as many as it can (8 at a time)", most.served, most)
 	calm := l.run(0.7*most.served, length)
@@ -140,13 +141,13 @@ experiences:
       - {select: .cta, op: set_attribute, name: data-variant, value: everyone}
 `
 
-func startNode(memory string, delay time.Duration) (*node, error) {
+func startNode(edits int, memory string, delay time.Duration) (*node, error) {
 	dir, err := os.MkdirTemp("", "overload")
 	if err != nil {
 		return nil, err
 	}
 	n := &node{dir: dir, limit: memory}
-	if n.origin, err = startOrigin(); err != nil {
+	if n.origin, err = startOrigin(edits); err != nil {
 		return nil, err
 	}
 	binary := filepath.Join(dir, "sedge")

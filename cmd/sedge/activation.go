@@ -5,26 +5,45 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 )
 
-// passedFile is the first file descriptor that a supervisor passes on.
-const passedFile = 3
+const (
+	// passedFile is the first file descriptor that a supervisor passes on.
+	passedFile = 3
+	// secureSocket is the name of a socket that is for TLS.
+	secureSocket = "https"
+)
 
-// passedListener returns the site's listener if a supervisor holds it and has
-// passed it on, as systemd does for a socket unit, and nil otherwise. It stays open
-// while the node is restarted: who comes meanwhile waits and is not refused.
-func passedListener() (net.Listener, error) {
+// passedListeners returns the site's listeners if a supervisor holds them and has
+// passed them on, as systemd does for socket units, and nil for what it does not
+// hold. They stay open while the node is restarted: who comes meanwhile waits and
+// is not refused.
+func passedListeners() (plain, secure net.Listener, err error) {
 	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
-		return nil, nil // none, or they are for another process
+		return nil, nil, nil // none, or they are for another process
 	}
-	if count := os.Getenv("LISTEN_FDS"); count != "1" {
-		return nil, fmt.Errorf("LISTEN_FDS=%q: expected one socket, the site's", count)
+	count, _ := strconv.Atoi(os.Getenv("LISTEN_FDS"))
+	names := strings.Split(os.Getenv("LISTEN_FDNAMES"), ":")
+	for i := range count {
+		listener, err := fileListener(passedFile + i)
+		if err != nil {
+			return nil, nil, fmt.Errorf("take over socket %d of LISTEN_FDS: %w", i+1, err)
+		}
+		place := &plain
+		if i < len(names) && names[i] == secureSocket {
+			place = &secure
+		}
+		if *place != nil {
+			return nil, nil, fmt.Errorf("LISTEN_FDNAMES=%q: expected at most one socket named %s and one of another name", os.Getenv("LISTEN_FDNAMES"), secureSocket)
+		}
+		*place = listener
 	}
-	file := os.NewFile(passedFile, "LISTEN_FDS")
+	return plain, secure, nil
+}
+
+func fileListener(descriptor int) (net.Listener, error) {
+	file := os.NewFile(uintptr(descriptor), "LISTEN_FDS")
 	defer file.Close() // the listener has its own
-	listener, err := net.FileListener(file)
-	if err != nil {
-		return nil, fmt.Errorf("take over the socket from LISTEN_FDS: %w", err)
-	}
-	return listener, nil
+	return net.FileListener(file)
 }

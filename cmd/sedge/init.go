@@ -27,7 +27,8 @@ func (a *app) initCommand() *cobra.Command {
 
 The site is asked once for its first page: where it redirects to its canonical
 address (http to https, or to www), that address becomes the upstream, since
-visitors would be redirected in circles otherwise.`,
+visitors would be redirected in circles otherwise. Where it compresses nothing for
+requests that came through a proxy, they do not say so.`,
 		Example: `  sedge init --upstream https://www.example.com > sedge.yaml
   sedge serve -c sedge.yaml`,
 		Args: cobra.NoArgs,
@@ -36,10 +37,12 @@ visitors would be redirected in circles otherwise.`,
 			if err != nil {
 				return err
 			}
+			hideVia := false
 			if !offline {
 				site = a.canonicalSite(cmd.Context(), site)
+				hideVia = a.compressesForVisitorsAlone(cmd.Context(), site)
 			}
-			return printStarter(a.stdout, site)
+			return printStarter(a.stdout, site, hideVia)
 		},
 	}
 	cmd.Flags().StringVar(&upstream, "upstream", "", "address of the site, as in https://www.example.com")
@@ -48,12 +51,12 @@ visitors would be redirected in circles otherwise.`,
 	return cmd
 }
 
-func printStarter(w io.Writer, site *url.URL) error {
+func printStarter(w io.Writer, site *url.URL, hideVia bool) error {
 	starter, err := template.New("starter").Parse(starterTemplate)
 	if err != nil {
 		return fmt.Errorf("BUG: starter configuration: %w", err)
 	}
-	return starter.Execute(w, map[string]string{"URL": site.String()})
+	return starter.Execute(w, map[string]any{"URL": site.String(), "HideVia": hideVia})
 }
 
 // parseSiteURL reads the address of a site: scheme, host and port.
@@ -132,4 +135,34 @@ func redirectTarget(ctx context.Context, client *http.Client, site *url.URL) (*u
 func canonicalRedirect(site, location *url.URL) bool {
 	bare := func(u *url.URL) string { return strings.TrimPrefix(strings.ToLower(u.Hostname()), "www.") }
 	return location.Path == "" || location.Path == "/" || bare(site) == bare(location)
+}
+
+// compressesForVisitorsAlone reports whether the first page comes compressed, but not
+// for a request that says that it came through a proxy, as nginx does by default.
+func (a *app) compressesForVisitorsAlone(ctx context.Context, site *url.URL) bool {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	if !compressed(ctx, site, "") || compressed(ctx, site, "1.1 sedge") {
+		return false
+	}
+	fmt.Fprintf(a.stderr, "note: %s compresses nothing for requests with a Via header, so they will have none\n", site)
+	return true
+}
+
+func compressed(ctx context.Context, site *url.URL, via string) bool {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, site.String()+"/", nil)
+	if err != nil {
+		return false
+	}
+	request.Header.Set("User-Agent", "sedge-init")
+	request.Header.Set("Accept-Encoding", "gzip")
+	if via != "" {
+		request.Header.Set("Via", via)
+	}
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		return false
+	}
+	defer response.Body.Close()
+	return response.Header.Get("Content-Encoding") != ""
 }

@@ -214,7 +214,7 @@ func (n *node) openSite(first *generation) error {
 	}
 	n.current.Store(first)
 	n.proxy.SetSite(site)
-	listener, err := passedListener()
+	listener, secure, err := passedListeners()
 	if err != nil {
 		return err
 	}
@@ -224,9 +224,12 @@ func (n *node) openSite(first *generation) error {
 		}
 	}
 	n.undo = append(n.undo, func() { listener.Close() })
-	secure, err := n.proxy.ListenTLS()
-	if err != nil {
-		return listenError(err, "--tls-listen", "server.tls.listen")
+	if secure == nil {
+		if secure, err = n.proxy.ListenTLS(); err != nil {
+			return listenError(err, "--tls-listen", "server.tls.listen")
+		}
+	} else if !server.TLS.Enabled() {
+		return fmt.Errorf("a socket named %s was passed on, but server.tls has no certificates", secureSocket)
 	}
 	n.address = listener.Addr()
 	go n.serveSite(n.proxy.Serve, listener)

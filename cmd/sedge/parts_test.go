@@ -83,6 +83,29 @@ func TestInitFollowsTheSite(t *testing.T) {
 	f("http://127.0.0.1:1/", 301, same) // nothing is there: what was given stays
 }
 
+// TestInitHidesVia from a site that compresses nothing for proxies, and only from that.
+func TestInitHidesVia(t *testing.T) {
+	f := func(compresses func(via string) bool, want bool) {
+		t.Helper()
+		site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Accept-Encoding") == "gzip" && compresses(r.Header.Get("Via")) {
+				w.Header().Set("Content-Encoding", "gzip")
+			}
+		}))
+		defer site.Close()
+		code, out, errs := command(t, "init", "--upstream", site.URL)
+		if got := strings.Contains(out, "\n    via: false "); code != 0 || got != want {
+			t.Errorf("got %d, via hidden %v, want %v:\n%s%s", code, got, want, out, errs)
+		}
+		if _, err := config.Parse("sedge.yaml", []byte(out), config.Options{}); err != nil {
+			t.Errorf("%v", err)
+		}
+	}
+	f(func(via string) bool { return via == "" }, true)
+	f(func(string) bool { return true }, false)
+	f(func(string) bool { return false }, false)
+}
+
 // TestReadme holds the README's configurations, and its message about a mistake, true.
 func TestReadme(t *testing.T) {
 	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))

@@ -30,8 +30,8 @@ configuration stays, and the log says what is wrong. SIGTERM and Ctrl-C end the
 node in order: no new requests, running ones to their end, everything on disk. A
 second one ends it at once, and loses nothing that was acknowledged.
 
-A socket that systemd passes on (LISTEN_FDS) takes the place of server.listen, and
-lets a restart refuse nobody.`,
+Sockets that systemd passes on (LISTEN_FDS) take the place of server.listen, and
+one named https that of server.tls.listen. They let a restart refuse nobody.`,
 		Example: `  sedge serve -c sedge.yaml
   sedge serve -c sedge.yaml --listen :80 --data-dir /var/lib/sedge
   SEDGE_SERVER_LISTEN=:80 sedge serve -c sedge.yaml`,

@@ -41,9 +41,17 @@ type Bodies[V any] struct {
 	store  *ristretto.Cache[uint64, *keptBody[V]]
 }
 
+// Kind is what a value depends on besides the body.
+type Kind struct {
+	// Reading is how the body was read.
+	Reading uint32
+	// Mapping names what became of its URLs, "" for nothing.
+	Mapping string
+}
+
 // keptBody is a body with what was made of it; immutable.
 type keptBody[V any] struct {
-	kind  uint32
+	kind  Kind
 	body  []byte
 	value V
 	kept  bool
@@ -66,10 +74,9 @@ func NewBodies[V any](budget int64) (*Bodies[V], error) {
 	return &Bodies[V]{seed: maphash.MakeSeed(), store: store}, nil
 }
 
-// Find returns what is kept for a body. Kind is whatever else the value depends
-// on. A body that is seen for the first time is noted, so that the work is done
+// Find returns what is kept for a body. A body that is seen for the first time is noted, so that the work is done
 // only for those that come again. It allocates nothing for a body that is kept.
-func (b *Bodies[V]) Find(kind uint32, body []byte) (value V, sight Sight) {
+func (b *Bodies[V]) Find(kind Kind, body []byte) (value V, sight Sight) {
 	if b == nil {
 		return value, FirstSeen
 	}
@@ -93,7 +100,7 @@ func (b *Bodies[V]) Find(kind uint32, body []byte) (value V, sight Sight) {
 
 // Keep keeps a value for a body, which must not change any more. Size is what the
 // value takes besides the body.
-func (b *Bodies[V]) Keep(kind uint32, body []byte, value V, size int) {
+func (b *Bodies[V]) Keep(kind Kind, body []byte, value V, size int) {
 	if b == nil {
 		return
 	}
@@ -105,12 +112,14 @@ func (b *Bodies[V]) Keep(kind uint32, body []byte, value V, size int) {
 	b.store.Set(b.key(kind, body), &keptBody[V]{kind, body, value, true}, int64(bodyCost+cap(body)+size))
 }
 
-func (b *Bodies[V]) key(kind uint32, body []byte) uint64 {
+func (b *Bodies[V]) key(kind Kind, body []byte) uint64 {
 	var h maphash.Hash
 	h.SetSeed(b.seed)
 	var k [4]byte
-	binary.LittleEndian.PutUint32(k[:], kind)
+	binary.LittleEndian.PutUint32(k[:], kind.Reading)
 	_, _ = h.Write(k[:])
+	_, _ = h.WriteString(kind.Mapping)
+	_ = h.WriteByte(0)
 	_, _ = h.Write(body)
 	return h.Sum64()
 }

@@ -20,7 +20,7 @@ func TestBodies(t *testing.T) {
 	b := newBodies(t, 1<<20)
 	find := func(kind uint32, body, wantValue string, want Sight) {
 		t.Helper()
-		if value, sight := b.Find(kind, []byte(body)); value != wantValue || sight != want {
+		if value, sight := b.Find(Kind{Reading: kind}, []byte(body)); value != wantValue || sight != want {
 			t.Errorf("%d %q: %q, %d; want %q, %d", kind, body, value, sight, wantValue, want)
 		}
 		b.Wait()
@@ -28,19 +28,22 @@ func TestBodies(t *testing.T) {
 	find(0, "page", "", FirstSeen)
 	find(0, "page", "", SeenAgain)
 	find(1, "page", "", FirstSeen)
-	b.Keep(0, []byte("page"), "made", 4)
+	b.Keep(Kind{}, []byte("page"), "made", 4)
 	b.Wait()
 	find(0, "page", "made", Kept)
 	find(1, "page", "", SeenAgain)
 	find(0, "page ", "", FirstSeen)
-	b.Keep(1, []byte("page"), "", 0) // nothing can be made of it, and that is known
+	if _, sight := b.Find(Kind{Mapping: "elsewhere"}, []byte("page")); sight != FirstSeen {
+		t.Errorf("under another mapping: %d, want not seen", sight)
+	}
+	b.Keep(Kind{Reading: 1}, []byte("page"), "", 0) // nothing can be made of it, and that is known
 	b.Wait()
 	find(1, "page", "", Kept)
 	b.Clear()
 	find(0, "page", "", FirstSeen)
 	b.Close()
 	find(0, "page", "", FirstSeen)
-	b.Keep(0, []byte("page"), "made", 4)
+	b.Keep(Kind{}, []byte("page"), "made", 4)
 	b.Close()
 }
 
@@ -49,9 +52,9 @@ func TestNoBodies(t *testing.T) {
 	if b != nil || err != nil {
 		t.Fatal(b, err)
 	}
-	b.Keep(0, []byte("page"), "made", 4)
+	b.Keep(Kind{}, []byte("page"), "made", 4)
 	b.Wait()
-	if value, sight := b.Find(0, []byte("page")); value != "" || sight != FirstSeen {
+	if value, sight := b.Find(Kind{}, []byte("page")); value != "" || sight != FirstSeen {
 		t.Error(value, sight)
 	}
 	b.Clear()
@@ -65,15 +68,15 @@ func TestBodiesKeepTheBudget(t *testing.T) {
 	kept := 0
 	for i := range 2000 {
 		body := append(bytes.Repeat([]byte("x"), 8<<10), fmt.Sprint(i)...)
-		b.Find(0, body)
+		b.Find(Kind{}, body)
 		b.Wait() // as one request does and then another
-		b.Keep(0, body, "value", 1000)
+		b.Keep(Kind{}, body, "value", 1000)
 		b.Wait()
 	}
 	for i := range 2000 {
 		body := append(bytes.Repeat([]byte("x"), 8<<10), fmt.Sprint(i)...)
 		// Find would note those that are gone, and so push out others.
-		if found, ok := b.store.Get(b.key(0, body)); ok && found.kept {
+		if found, ok := b.store.Get(b.key(Kind{}, body)); ok && found.kept {
 			kept++
 		}
 	}
@@ -85,9 +88,9 @@ func TestBodiesKeepTheBudget(t *testing.T) {
 func TestFindKeptAllocatesNothing(t *testing.T) {
 	b := newBodies(t, 1<<20)
 	body := bytes.Repeat([]byte("page"), 1000)
-	b.Keep(0, body, "made", 4)
+	b.Keep(Kind{}, body, "made", 4)
 	b.Wait()
-	if n := testing.AllocsPerRun(100, func() { b.Find(0, body) }); n > 0 {
+	if n := testing.AllocsPerRun(100, func() { b.Find(Kind{}, body) }); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

@@ -15,6 +15,7 @@ const (
 	byLength framing = iota
 	byChunks
 	byClose
+	byStream // of HTTP/2
 )
 
 // Body is the stream of an answer's body. Read ends with io.EOF only where the
@@ -23,8 +24,9 @@ const (
 // again. A Body is for one goroutine at a time.
 type Body struct {
 	exchange exchange
-	conn     *conn // nil after the end
-	err      error // what Read returns after the end
+	conn     *conn   // over HTTP/1.1
+	stream   *stream // over HTTP/2
+	err      error   // what Read returns after the end; nil before
 
 	framing  framing
 	reusable bool  // by the head of the answer
@@ -57,14 +59,19 @@ func (b *TakenBody) Close() error { return (*Body)(b).finish(errBodyClosed) }
 func (b *TakenBody) Framed() bool { return b.framing != byClose }
 
 // Trailers returns what followed the body, once Read has returned io.EOF.
-func (b *TakenBody) Trailers() []Trailer { return b.chunks.trailers }
+func (b *TakenBody) Trailers() []Trailer { return (*Body)(b).Trailers() }
 
 // Trailers returns what followed the body, once Read has returned io.EOF.
-func (b *Body) Trailers() []Trailer { return b.chunks.trailers }
+func (b *Body) Trailers() []Trailer {
+	if b.stream != nil {
+		return b.stream.trailers
+	}
+	return b.chunks.trailers
+}
 
 // Read reads what has come, waiting for at least one byte.
 func (b *Body) Read(p []byte) (int, error) {
-	if b.conn == nil {
+	if b.err != nil {
 		return 0, b.err
 	}
 	if len(p) == 0 {
@@ -74,7 +81,9 @@ func (b *Body) Read(p []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	if err != io.EOF {
+	if err == io.EOF {
+		b.keepTrailers()
+	} else {
 		err = fail("read answer body", err)
 	}
 	b.finish(err)
@@ -91,12 +100,10 @@ func (b *Body) read(p []byte) (int, error) {
 		return n, err
 	case byClose:
 		return b.conn.br.Read(p)
+	case byStream:
+		return b.stream.read(p)
 	}
-	n, err := b.chunks.Read(p)
-	if err == io.EOF {
-		b.keepTrailers()
-	}
-	return n, err
+	return b.chunks.Read(p)
 }
 
 // keepTrailers puts the trailers where fasthttp writes them from. Names that must
@@ -105,7 +112,7 @@ func (b *Body) keepTrailers() {
 	if b.header == nil {
 		return
 	}
-	for _, t := range b.chunks.trailers {
+	for _, t := range b.Trailers() {
 		if b.header.AddTrailer(t.Name) == nil {
 			b.header.Add(t.Name, t.Value)
 		}
@@ -124,14 +131,18 @@ func (b *Body) Close() error {
 // finish gives the connection back, for use again only if the body came to its
 // end and so did the request.
 func (b *Body) finish(cause error) error {
-	if b.conn == nil {
+	if b.err != nil {
 		return nil
 	}
 	c := b.conn
 	b.conn, b.err, b.header = nil, cause, nil
 	if e, ok := cause.(*Error); ok {
-		e.Server = c.pool.origin.address
+		e.Server = b.exchange.server.origin.address
 		b.exchange.server.errors[e.Kind].Add(1)
+	}
+	if b.stream != nil {
+		b.stream.end()
+		return nil
 	}
 	b.exchange.end(c, cause == io.EOF && b.reusable)
 	return nil

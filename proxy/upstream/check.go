@@ -3,8 +3,14 @@ package upstream
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/url"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
+
+const healthAgent = "sedge-health"
 
 // startChecks asks each server on its own, so that one that is slow to answer does
 // not keep the others from being asked.
@@ -50,29 +56,39 @@ func (u *Upstream) check(ctx context.Context, m *member) (err error) {
 	host := u.cfg.Health.Host
 	setDefault(&host, m.host)
 	setDefault(&host, m.origin.host)
-	c, err := m.pool.dial(ctx, m.pool.clientName([]byte(host)))
+	status, err := u.ask(ctx, m, host)
 	if err != nil {
 		return err
 	}
+	from, to, err := parseStatuses(u.cfg.Health.Status)
+	if err == nil && (status < from || status > to) {
+		err = fmt.Errorf("status %d", status)
+	}
+	return err
+}
+
+// ask sends the check and returns the status of the answer.
+func (u *Upstream) ask(ctx context.Context, m *member, host string) (int, error) {
+	if m.pool.streams != nil {
+		return m.pool.streams.ask(ctx, host, u.cfg.Health.Path)
+	}
+	c, err := m.pool.dial(ctx, m.pool.clientName([]byte(host)))
+	if err != nil {
+		return 0, err
+	}
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { c.Close() })()
-	_, err = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: sedge-health\r\nVia: %s\r\nConnection: close\r\n\r\n", u.cfg.Health.Path, host, via)
+	_, err = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\nVia: %s\r\nConnection: close\r\n\r\n", u.cfg.Health.Path, host, healthAgent, via)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	c.InMessage = true
 	var h head
 	if c.head, err = readHead(c.br, c.head); err != nil {
-		return err
+		return 0, err
 	}
-	if _, err := parseHead(c.head, &h); err != nil {
-		return err
-	}
-	from, to, err := parseStatuses(u.cfg.Health.Status)
-	if err == nil && (h.status < from || h.status > to) {
-		err = fmt.Errorf("status %d", h.status)
-	}
-	return err
+	_, err = parseHead(c.head, &h)
+	return h.status, err
 }
 
 // checked counts a check, and takes the server out or back after enough of them.
@@ -106,4 +122,24 @@ func (u *Upstream) checked(m *member, err error) {
 	}
 	m.down.Store(true)
 	log.Warn("upstream server is down", "error", err.Error())
+}
+
+// ask sends a GET over a connection of its own and returns the status of the answer.
+func (s *streamConns) ask(ctx context.Context, host, path string) (int, error) {
+	c, err := s.dial(ctx, s.pool.clientName([]byte(host)), nil)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	u := &url.URL{Scheme: "http", Host: host, Opaque: path}
+	if s.pool.origin.secure {
+		u.Scheme = "https"
+	}
+	header := http.Header{fasthttp.HeaderUserAgent: {healthAgent}, fasthttp.HeaderVia: {via}}
+	resp, err := c.RoundTrip((&http.Request{Method: http.MethodGet, URL: u, Header: header}).WithContext(ctx))
+	if err != nil {
+		return 0, err
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode, nil
 }

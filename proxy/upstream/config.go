@@ -35,6 +35,16 @@ const (
 	HostClient = "client"
 )
 
+// The protocols that servers are spoken to in.
+const (
+	// HTTP1 is HTTP/1.1, also over TLS.
+	HTTP1 = "http1"
+	// HTTP2 is HTTP/2 over TLS, agreed on in the handshake.
+	HTTP2 = "h2"
+	// HTTP2Clear is HTTP/2 in clear text, with prior knowledge.
+	HTTP2Clear = "h2c"
+)
+
 // The ways to share requests out to servers.
 const (
 	// RoundRobin gives each server its turns, as many as its weight says.
@@ -51,12 +61,15 @@ const (
 	defaultIdleTimeout   = 60 * time.Second
 	defaultStreamTimeout = time.Hour
 	defaultKeepAlive     = 4 * time.Second
+	defaultKeepAlive2    = time.Minute // over HTTP/2, which says when it ends a connection
 	defaultMaxConns      = 512
 	mostConns            = 65536
 	// spareWaiters is how many more than MaxConns may wait for a connection, so
 	// that a small limit does not refuse what would be served at once.
 	spareWaiters     = 256
 	mostServers      = 64 // bits of a set
+	leastTime        = time.Millisecond
+	mostTime         = 30 * 24 * time.Hour
 	mostWeight       = 1000
 	defaultResolve   = 30 * time.Second
 	defaultSlowStart = 10 * time.Second
@@ -75,6 +88,11 @@ type Config struct {
 	// Servers are the origin's servers, at most 64, all of them http or all https.
 	Servers []Server `mapstructure:"servers"`
 
+	// Protocol is what the servers speak: "http1" (default), HTTP/1.1; "h2", HTTP/2
+	// over TLS; "h2c", HTTP/2 without TLS. gRPC needs one of the last two. Neither of
+	// them carries WebSockets and other upgrades, which are answered with 501.
+	Protocol string `mapstructure:"protocol"`
+
 	// Balance shares requests out to the servers: "round_robin" (default), each in
 	// its turn; "least_connections", to the one with the fewest requests under way;
 	// "visitor", so that a visitor stays with one server, and only those of a server
@@ -90,29 +108,49 @@ type Config struct {
 	// was changed, since they compare the two.
 	Host string `mapstructure:"host"`
 
+	// Via is whether requests tell in the Via header that they came through Sedge,
+	// as HTTP wants it; true by default. Some servers compress nothing for such
+	// requests: nginx, unless its gzip_proxied says "any". A loop that leads through
+	// an upstream without it is not noticed.
+	Via *bool `mapstructure:"via"`
+
+	// MapURLs are the kinds of bodies in which absolute URLs of the site become those
+	// that the client knows it by, as Location does: "html", "json" and "text" (CSS,
+	// scripts, XML). For a site that writes its own address into its pages, while it
+	// is shown under another one; Host "client" makes it needless where the site
+	// goes by that. Empty (default) maps none. Such a body is unpacked, and packed
+	// again, on its way; sub-resource integrity of mapped files does not hold.
+	MapURLs []decision.Body `mapstructure:"map_urls"`
+
 	// DialTimeout bounds name look-up, connecting and TLS handshake together, and
 	// likewise the wait for a free connection. Default 5s.
 	DialTimeout time.Duration `mapstructure:"dial_timeout"`
 
 	// HeaderTimeout bounds the time from the last byte of the request to the end
-	// of the answer's head. Default 30s.
+	// of the answer's head. Default 30s. Calls of gRPC over HTTP/2 have StreamTimeout
+	// alone, since their first message, and the head with it, may come late.
 	HeaderTimeout time.Duration `mapstructure:"header_timeout"`
 
 	// IdleTimeout bounds each single read and write of a body; there is no limit to
 	// a message as a whole. Default 60s.
 	IdleTimeout time.Duration `mapstructure:"idle_timeout"`
 
-	// StreamTimeout bounds how long an event stream (text/event-stream) or an
-	// upgraded connection such as a WebSocket may be silent. Default 1h.
+	// StreamTimeout bounds how long an event stream (text/event-stream), an answer of
+	// gRPC (application/grpc and its kin), or an upgraded connection such as a
+	// WebSocket may be silent; a call of gRPC over HTTP/2, in both directions together.
+	// Default 1h.
 	StreamTimeout time.Duration `mapstructure:"stream_timeout"`
 
 	// KeepAlive is how long an unused connection is kept; it should be shorter
-	// than the origin's own limit (5s in Node). Default 4s.
+	// than the origin's own limit (5s in Node). Default 4s, over HTTP/2 1m.
 	KeepAlive time.Duration `mapstructure:"keep_alive"`
 
-	// MaxConns bounds the connections to each server. Default 512. Request bodies
+	// MaxConns bounds the connections to each server, and over HTTP/2, where many
+	// requests share one, the requests under way. Default 512. Request bodies
 	// that are sent as they come, which are those without a length or of more than
 	// 16 KiB, get at most half of them, so that slow clients cannot take them all.
+	// Calls of gRPC over HTTP/2 are not held to that half. Event streams and upgraded
+	// connections are counted apart, at most 16 times as many.
 	MaxConns int `mapstructure:"max_conns"`
 
 	// MaxPending bounds the requests that wait for a connection to a server; more
@@ -266,6 +304,11 @@ func (c *Config) Validate() decision.Faults {
 		faults.Add("name", "an upstream needs a name")
 	}
 	c.validateServers(&faults)
+	switch c.Protocol {
+	case "", HTTP1, HTTP2, HTTP2Clear:
+	default:
+		faults.Add("protocol", "found %q; expected %s, %s or %s", c.Protocol, HTTP1, HTTP2, HTTP2Clear)
+	}
 	switch c.Balance {
 	case "", RoundRobin, LeastConnections, ByVisitor:
 	default:
@@ -273,6 +316,11 @@ func (c *Config) Validate() decision.Faults {
 	}
 	if c.Host != "" && c.Host != HostUpstream && c.Host != HostClient && !validAuthority(c.Host) {
 		faults.Add("host", "%q is not a host name; expected upstream, client or a name", c.Host)
+	}
+	for i, kind := range c.MapURLs {
+		if decision.BodiesOf(kind) == 0 {
+			faults.Add("map_urls["+strconv.Itoa(i)+"]", "found %q; expected html, json or text", kind)
+		}
 	}
 	if c.ServerName != "" && (!validAuthority(c.ServerName) || hostOnly(c.ServerName) != strings.ToLower(c.ServerName)) {
 		faults.Add("server_name", "%q is not a name; expected one as in a certificate, without a port", c.ServerName)
@@ -287,9 +335,15 @@ func (c *Config) Validate() decision.Faults {
 		{"ejection.time", c.Ejection.Time}, {"ejection.max_time", c.Ejection.MaxTime},
 		{"breaker.pause", c.Breaker.Pause}, {"breaker.max_pause", c.Breaker.MaxPause},
 	} {
-		if limit.value < 0 {
-			faults.Add(limit.path, "%s is negative", limit.value)
+		if limit.value != 0 && (limit.value < leastTime || limit.value > mostTime) {
+			faults.Add(limit.path, "%s is not between %s and %s", limit.value, leastTime, mostTime)
 		}
+	}
+	if c.Ejection.MaxTime > 0 && c.Ejection.Time > c.Ejection.MaxTime {
+		faults.Add("ejection.max_time", "%s is less than time, %s", c.Ejection.MaxTime, c.Ejection.Time)
+	}
+	if c.Breaker.MaxPause > 0 && c.Breaker.Pause > c.Breaker.MaxPause {
+		faults.Add("breaker.max_pause", "%s is less than pause, %s", c.Breaker.MaxPause, c.Breaker.Pause)
 	}
 	for _, limit := range []struct {
 		path        string
@@ -309,10 +363,22 @@ func (c *Config) Validate() decision.Faults {
 	return faults
 }
 
+// validateProtocol reports a protocol that a server's URL does not go with.
+func (c *Config) validateProtocol(faults *decision.Faults, secure bool) {
+	switch {
+	case c.Protocol == HTTP2 && !secure:
+		faults.Add("protocol", "found %s and an http server; expected https, or %s for HTTP/2 without TLS", HTTP2, HTTP2Clear)
+	case c.Protocol == HTTP2Clear && secure:
+		faults.Add("protocol", "found %s and an https server; expected http, or %s for HTTP/2 over TLS", HTTP2Clear, HTTP2)
+	}
+}
+
 func (c *Config) validateServers(faults *decision.Faults) {
 	if len(c.Servers) == 0 {
-		if _, err := parseOrigin(c.URL); err != nil {
+		if o, err := parseOrigin(c.URL); err != nil {
 			faults.Add("url", "%v", err)
+		} else {
+			c.validateProtocol(faults, o.secure)
 		}
 		return
 	}
@@ -342,6 +408,9 @@ func (c *Config) validateServers(faults *decision.Faults) {
 		if server.Backup {
 			backups++
 		}
+	}
+	if len(schemes) == 1 {
+		c.validateProtocol(faults, schemes[true])
 	}
 	if backups == len(c.Servers) {
 		faults.Add("servers", "found backups only; expected a server that is none")
@@ -400,6 +469,9 @@ func (c *Config) setDefaults() {
 	setDefault(&c.HeaderTimeout, defaultHeaderTimeout)
 	setDefault(&c.IdleTimeout, defaultIdleTimeout)
 	setDefault(&c.StreamTimeout, defaultStreamTimeout)
+	if setDefault(&c.Protocol, HTTP1); c.Protocol != HTTP1 {
+		setDefault(&c.KeepAlive, defaultKeepAlive2)
+	}
 	setDefault(&c.KeepAlive, defaultKeepAlive)
 	setDefault(&c.MaxConns, defaultMaxConns)
 	setDefault(&c.MaxPending, c.MaxConns+spareWaiters)
@@ -442,16 +514,15 @@ func parseOrigin(raw string) (origin, error) {
 		return origin{}, errors.New("a URL is needed, as in http://127.0.0.1:8080")
 	}
 	u, err := url.Parse(raw)
-	if err != nil {
+	switch { // a password must not get into a log
+	case err == nil && u.User != nil, err != nil && strings.Contains(raw, "@"):
+		return origin{}, errors.New("the URL must not hold a user or password")
+	case err != nil:
 		return origin{}, fmt.Errorf("%q is not a URL, as http://127.0.0.1:8080 is", raw)
-	}
-	switch {
 	case u.Scheme != "http" && u.Scheme != "https":
 		return origin{}, fmt.Errorf("%q must begin with http:// or https://", raw)
 	case u.Hostname() == "" || !validAuthority(u.Host):
 		return origin{}, fmt.Errorf("%q names no host", raw)
-	case u.User != nil:
-		return origin{}, errors.New("the URL must not hold a user or password")
 	case u.Path != "" && u.Path != "/", u.RawQuery != "", u.ForceQuery, u.Fragment != "":
 		return origin{}, fmt.Errorf("%q must end after the host: paths are passed on as the client sent them", raw)
 	}

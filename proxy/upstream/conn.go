@@ -111,6 +111,7 @@ type conn struct {
 	secure   bool
 	reused   bool
 	sends    bool // a body as it comes
+	long     bool // it holds no slot
 	idleFrom time.Time
 }
 

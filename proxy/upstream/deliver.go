@@ -14,7 +14,8 @@ import (
 // client could not accept there is dropped, and Secure too when an https origin is
 // shown over plain http. Other hosts, relative references, what stands in a path or
 // query, and answers of an origin that knows the client's host are left alone. What
-// ends at the origin's hop is gone since [Upstream.Do].
+// ends at the origin's hop is gone since [Upstream.Do]. Where URLs in bodies are
+// mapped, so are those in Link and Content-Security-Policy.
 //
 // asked is the target of the client's GET or HEAD, nil for other methods. A redirect
 // that would lead back to it, without a cookie that could change the answer, stays
@@ -37,6 +38,10 @@ func (u *Upstream) Deliver(resp *fasthttp.Response, clientScheme, clientHost str
 		}
 	}
 	u.mapCookies(resp, clientScheme, clientHost)
+	if u.mapped != 0 {
+		u.MapHints(&resp.Header, clientScheme, clientHost)
+		u.Mapping(clientScheme, clientHost).mapPolicies(&resp.Header)
+	}
 }
 
 // isCircle reports whether a redirect leads to what was asked for.
@@ -146,7 +151,7 @@ func (u *Upstream) mapRefresh(value []byte, scheme, host string) (string, bool) 
 // mapCookies rewrites the Set-Cookie lines if at least one needs it.
 func (u *Upstream) mapCookies(resp *fasthttp.Response, scheme, host string) {
 	client := hostOnly(host)
-	plain := scheme == "http" && u.members[0].origin.secure
+	plain := u.isPlain(scheme)
 	needed := false
 	for _, cookie := range resp.Header.Cookies() {
 		needed = needed || plain || u.foreignDomain(cookie, client)
@@ -184,9 +189,19 @@ func (u *Upstream) isForeignDomain(attribute []byte, client string) bool {
 	if domain == "" || within(client, domain) {
 		return false
 	}
+	return u.isWithin(domain)
+}
+
+// isWithin reports whether one of the origin's names is in a domain.
+func (u *Upstream) isWithin(domain string) bool {
 	told, _ := u.toldName()
 	return told != "" && within(told, domain) ||
 		slices.ContainsFunc(u.members, func(m *member) bool { return within(m.origin.name, domain) })
+}
+
+// isPlain reports whether an https origin is shown over plain http.
+func (u *Upstream) isPlain(clientScheme string) bool {
+	return clientScheme == "http" && u.members[0].origin.secure
 }
 
 func within(name, domain string) bool {

@@ -2,7 +2,9 @@ package upstream
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/valyala/fasthttp"
@@ -135,7 +137,7 @@ func TestDeliverMapsCookies(t *testing.T) {
 }
 
 func TestConfigFaults(t *testing.T) {
-	bad := Config{URL: "ftp://x", Balance: "best", MaxPending: -1, ServerName: "a:1", ClientCertFile: "c", Resolve: -1, SlowStart: -1,
+	bad := Config{URL: "ftp://x", Protocol: "spdy", Balance: "best", MaxPending: -1, ServerName: "a:1", ClientCertFile: "c", Resolve: -1, SlowStart: -1,
 		Health:   Health{Path: "x y", Host: " ", Interval: -1, Timeout: -1, Healthy: -1, Unhealthy: -1, Status: "2xx"},
 		Ejection: Ejection{Failures: -1, Time: -1, MaxTime: -1, Statuses: []int{503, 404}},
 		Breaker:  Breaker{Requests: -1, Pause: -1, MaxPause: -1}, Retry: Retry{MinPerSecond: -1},
@@ -144,7 +146,7 @@ func TestConfigFaults(t *testing.T) {
 	for _, f := range bad.Validate() {
 		paths = append(paths, f.Path)
 	}
-	want := []string{"name", "url", "balance", "host", "server_name", "dial_timeout", "header_timeout", "idle_timeout", "keep_alive",
+	want := []string{"name", "url", "protocol", "balance", "host", "server_name", "dial_timeout", "header_timeout", "idle_timeout", "keep_alive",
 		"resolve", "slow_start", "health.interval", "health.timeout", "ejection.time", "ejection.max_time", "breaker.pause", "breaker.max_pause",
 		"max_conns", "max_pending", "health.healthy", "health.unhealthy", "ejection.failures", "breaker.requests", "retry.min_per_second",
 		"health.path", "health.host", "health.status", "ejection.statuses[1]", "ca_file", "client_key_file"}
@@ -154,10 +156,12 @@ func TestConfigFaults(t *testing.T) {
 	for url, ok := range map[string]bool{
 		"http://a": true, "https://a.example:8443": true, "http://[::1]:80": true, "http://a/": true, "http://127.0.0.1:8080": true,
 		"": false, "a:80": false, "//a": false, "http://": false, "http://a/base": false, "http://a?x": false, "http://a#x": false,
-		"http://u:p@a": false, "http://a:0": false, "http://a:99999": false, "http://a b": false, "http://:80": false,
+		"http://u:secret@a": false, "http://u:secret@a:x": false, "ftp://u:secret@a": false, "http://u:secret@": false, "http://u:secret@a/%zz": false, "http://a:0": false, "http://a:99999": false, "http://a b": false, "http://:80": false,
 	} {
 		if _, err := parseOrigin(url); (err == nil) != ok {
 			t.Errorf("%q: %v, want ok %v", url, err, ok)
+		} else if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("the password is told: %v", err)
 		}
 	}
 }
@@ -178,9 +182,17 @@ func TestServerFaults(t *testing.T) {
 		{"backups only", Config{Servers: []Server{{URL: "http://a", Backup: true}}}, []string{"servers"}},
 		{"each", Config{Servers: []Server{{URL: "a"}, {URL: "http://b:80"}, {URL: "http://B"}, {URL: "https://c"}, {URL: "http://d", Weight: 1001}}},
 			[]string{"servers[0].url", "servers[2].url", "servers[3].url", "servers[4].weight"}},
+		{"times out of bounds", Config{URL: "http://a", DialTimeout: 1, StreamTimeout: 1000 * time.Hour, Health: Health{Path: "/", Interval: 1}},
+			[]string{"dial_timeout", "stream_timeout", "health.interval"}},
+		{"less than the first", Config{URL: "http://a", Ejection: Ejection{Time: time.Minute, MaxTime: time.Second}, Breaker: Breaker{Pause: time.Minute, MaxPause: time.Second}},
+			[]string{"ejection.max_time", "breaker.max_pause"}},
 		{"check without path", Config{URL: "http://a", Health: Health{Host: "a"}}, []string{"health.path"}},
 		{"key without certificate", Config{URL: "http://a", ClientKeyFile: "k"}, []string{"client_cert_file"}},
 		{"no certificate in the file", Config{URL: "http://a", ClientKeyFile: "deliver.go", ClientCertFile: "deliver.go"}, []string{"client_cert_file"}},
+		{"HTTP/2 over TLS without TLS", Config{URL: "http://a", Protocol: HTTP2}, []string{"protocol"}},
+		{"HTTP/2 without TLS over it", Config{Servers: []Server{{URL: "https://a"}, {URL: "https://b"}}, Protocol: HTTP2Clear}, []string{"protocol"}},
+		{"HTTP/2", Config{URL: "https://a", Protocol: HTTP2}, nil},
+		{"HTTP/2 without TLS", Config{Servers: []Server{{URL: "http://a"}, {URL: "http://b"}}, Protocol: HTTP2Clear}, nil},
 		{"fine", Config{Servers: []Server{{URL: "http://a"}, {URL: "http://b", Weight: 2}, {URL: "http://c", Backup: true}}, Balance: ByVisitor,
 			Host: "shop.example:8443", ServerName: "shop.example", Health: Health{Path: "/up?full", Status: "204"}}, nil},
 	} {

@@ -11,11 +11,13 @@ import (
 // ErrLate says that no more of a body came in time; nothing of it is lost.
 var ErrLate = errors.New("no more of the body has come yet")
 
-// ReadBefore reads as Read does, but waits for the next byte only until a moment,
-// and then returns ErrLate. So it does in front of what stands between chunks and is
-// larger than the buffer, which is left to Read.
+// ReadBefore reads as Read does, but waits for the next byte only until a moment.
+// After it, it reads what is there already: on a busy machine the moment may pass
+// before this goroutine has its turn. It returns ErrLate when nothing is
+// there, and in front of what stands between chunks and is larger than the buffer,
+// which is left to Read.
 func (b *TakenBody) ReadBefore(p []byte, until time.Time) (int, error) {
-	if b.conn == nil {
+	if b.err != nil {
 		return 0, b.err
 	}
 	n, err := b.readBefore(p, until)
@@ -31,15 +33,46 @@ func (b *TakenBody) ReadBefore(p []byte, until time.Time) (int, error) {
 	return n, err
 }
 
+// arrivedTime is the limit of a read of what has arrived, which waits for nothing.
+const arrivedTime = time.Second
+
+// patience is how long a read that has time until then may take; 0: it would wait
+// for too long. What TLS has read but not given out does not show.
+func (c *conn) patience(until time.Time) time.Duration {
+	if wait := time.Until(until); wait > 0 {
+		return wait
+	}
+	if c.hasArrived() {
+		return arrivedTime
+	}
+	return 0
+}
+
+// hasArrived reports whether something is at the socket.
+func (c *conn) hasArrived() bool {
+	if c.raw == nil || c.secure {
+		return false
+	}
+	err := c.raw.Control(func(fd uintptr) { c.peekSocket(fd) }) // it minds no deadline
+	return err == nil && c.peekErr == nil
+}
+
 // readBefore reads with a shorter limit than usual.
 func (b *TakenBody) readBefore(p []byte, until time.Time) (int, error) {
-	wait := time.Until(until)
-	if wait <= 0 {
-		return 0, os.ErrDeadlineExceeded
+	if b.stream != nil {
+		wait := time.Until(until)
+		if wait <= 0 {
+			return 0, os.ErrDeadlineExceeded
+		}
+		return b.stream.readWithin(p, wait)
 	}
 	c := b.conn
+	wait := c.patience(until)
+	if wait <= 0 && c.br.Buffered() == 0 {
+		return 0, os.ErrDeadlineExceeded
+	}
 	idle := c.ReadIdle
-	c.ReadIdle = wait
+	c.ReadIdle = max(wait, time.Microsecond) // the buffer is read without waiting
 	defer func() {
 		if c.ReadIdle = idle; idle <= 0 {
 			_ = c.SetReadDeadline(time.Time{})
@@ -60,7 +93,7 @@ func (b *TakenBody) readBefore(p []byte, until time.Time) (int, error) {
 func (b *TakenBody) awaitChunk(until time.Time) error {
 	br := b.conn.br
 	for !b.chunkBuffered() {
-		b.conn.ReadIdle = time.Until(until)
+		b.conn.ReadIdle = b.conn.patience(until)
 		if b.conn.ReadIdle <= 0 || br.Buffered() == br.Size() {
 			return os.ErrDeadlineExceeded
 		}

@@ -236,6 +236,44 @@ func TestReadBeforeBoundsDrips(t *testing.T) {
 	})
 }
 
+// What has arrived is read although the time is over: a busy machine may have let it
+// pass before it was this goroutine's turn.
+func TestReadBeforeTakesWhatIsThere(t *testing.T) {
+	const body = "0123456789abcdef"
+	for name, rest := range map[string]string{
+		"length":  fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(body), body),
+		"chunked": "Transfer-Encoding: chunked\r\n\r\n8\r\n" + body[:8] + "\r\n8\r\n" + body[8:] + "\r\n0\r\n\r\n",
+	} {
+		head := strings.Index(rest, "\r\n\r\n") + 4
+		next, sent := make(chan struct{}), make(chan struct{})
+		o := newOrigin(t, func(p *peer) {
+			p.request()
+			p.send("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n" + rest[:head])
+			<-next
+			p.send(rest[head:])
+			close(sent)
+			p.gone()
+		})
+		taken := takeBody(t, newUpstream(t, o.url()))
+		past, p := time.Now().Add(-time.Hour), make([]byte, 100)
+		if _, err := taken.ReadBefore(p, past); err != ErrLate {
+			t.Errorf("%s: before anything came: %v", name, err)
+		}
+		close(next)
+		<-sent
+		var got []byte
+		eventually(t, "the body is there", func() bool {
+			n, err := taken.ReadBefore(p, past)
+			got = append(got, p[:n]...)
+			return err == io.EOF
+		})
+		if string(got) != body {
+			t.Errorf("%s: %q", name, got)
+		}
+		_ = taken.Close()
+	}
+}
+
 // takeBody asks for a page and returns its body.
 func takeBody(t *testing.T, u *Upstream) *TakenBody {
 	t.Helper()

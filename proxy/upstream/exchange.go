@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/netip"
@@ -39,6 +40,11 @@ type Options struct {
 	// while nothing comes of an answer, or of the rest of it, to a request that is
 	// sent in one piece. Then that is given up.
 	Gone func() bool
+
+	// Context, in the place of Gone, ends when the client has left. It is heeded over
+	// HTTP/2, also while a body is sent.
+	Context context.Context
+
 	// Scheme and Host are how the client knows the site, as "https" and its Host
 	// header: headers that name it so are mapped to the origin's name.
 	Scheme, Host string
@@ -80,8 +86,9 @@ func (x *exchange) end(c *conn, reuse bool) bool {
 // server. A GET, HEAD or OPTIONS without a body is sent again, over a new connection,
 // if its connection closed without a byte of an answer: once to the same server if
 // the connection was used before, and once to another. Nothing else is ever sent
-// twice, and all of it only within the budget for retries. On error resp has no body,
-// and the error is an [*Error].
+// twice, save what a server of HTTP/2 says it has not touched, and all of it only
+// within the budget for retries. On error resp has no body, and the error is an
+// [*Error].
 //
 // resp keeps the origin's Date only if fasthttp adds none by itself
 // (Server.NoDefaultDate); an answer without one gets the present time.
@@ -110,35 +117,44 @@ func (u *Upstream) Do(req *fasthttp.Request, resp *fasthttp.Response, body io.Re
 // exchange sends the request until it is answered or may not be sent again. length
 // is that of the body still to be sent, as readBody returns it.
 func (u *Upstream) exchange(req *fasthttp.Request, resp *fasthttp.Response, s *scratch, body io.Reader, length int64, opts *Options) error {
+	if u.HTTP2() {
+		return u.exchangeStreams(req, resp, s, body, length, opts)
+	}
 	t := u.newTries(req, s, opts)
 	t.sends = length != 0
-	head := req.Header.IsHead()
-	repeatable := req.Header.ContentLength() <= 0 && length == 0 && (req.Header.IsGet() || head || req.Header.IsOptions())
+	repeatable := isRepeatable(req, length)
 	for {
-		c, err := t.connect()
+		l, err := t.connect()
 		if err != nil {
 			return err
 		}
+		c := l.own
 		x := exchange{up: u, server: t.to.server}
 		before := c.BytesRead()
 		if length != 0 {
 			x.upload = u.startUpload(c, s.request, body, length, opts)
-			err = nil
 		} else {
 			_, err = c.Write(s.request)
 		}
-		if err = x.receive(c, s, resp, head, opts, err); err == nil {
+		if err = x.receive(c, s, resp, req.Header.IsHead(), opts, err); err == nil {
 			t.note(resp.StatusCode(), nil)
 			return nil
 		}
 		unanswered := isClosed(err) && c.BytesRead() == before
 		x.end(c, false)
 		err = x.blame(err)
-		if !repeatable || !unanswered || !t.again(c) {
+		if !repeatable || !unanswered || !t.again(c.reused) {
 			t.note(0, err)
 			return t.named(err)
 		}
 	}
+}
+
+// isRepeatable reports whether a request may be sent again of which nobody knows
+// whether it was carried out.
+func isRepeatable(req *fasthttp.Request, length int64) bool {
+	h := &req.Header
+	return h.ContentLength() <= 0 && length == 0 && (h.IsGet() || h.IsHead() || h.IsOptions())
 }
 
 func isClosed(err error) bool {
@@ -260,22 +276,33 @@ func cutEOF(err error) error {
 func (x *exchange) inform(c *conn, s *scratch, reason []byte, interim int, opts *Options) error {
 	switch {
 	case s.head.status == fasthttp.StatusSwitchingProtocols:
-		return fail("read answer", errMalformed("the origin switched protocols without being asked"))
+		return fail("read answer", errSwitched)
 	case interim >= maxInterim:
-		return fail("read answer", errMalformed("too many 1xx answers"))
+		return fail("read answer", errInterims)
 	case s.head.status == fasthttp.StatusContinue:
 		if x.upload != nil {
 			x.upload.goOn()
 		}
 		return nil
-	case opts.Informational == nil:
+	}
+	return x.relay(c.head, s, reason, opts)
+}
+
+var (
+	errInterims = errMalformed("too many 1xx answers")
+	errSwitched = errMalformed("the origin switched protocols without being asked")
+)
+
+// relay hands a 1xx answer on.
+func (x *exchange) relay(raw []byte, s *scratch, reason []byte, opts *Options) error {
+	if opts.Informational == nil {
 		return nil
 	}
 	var header fasthttp.ResponseHeader
 	header.DisableNormalizing()
 	header.SetNoDefaultContentType(true)
 	status := s.head.status
-	if err := x.parse(c, s, &header, reason, false); err != nil {
+	if err := x.parse(raw, s, &header, reason, false); err != nil {
 		return err
 	}
 	opts.Informational(status, &header)
@@ -283,8 +310,8 @@ func (x *exchange) inform(c *conn, s *scratch, reason []byte, interim int, opts 
 }
 
 // parse lets fasthttp parse the checked and cleaned head: only so a Date is kept.
-func (x *exchange) parse(c *conn, s *scratch, header *fasthttp.ResponseHeader, reason []byte, keepLength bool) error {
-	s.clean = s.head.appendClean(s.clean[:0], c.head, reason, keepLength, x.up.now())
+func (x *exchange) parse(raw []byte, s *scratch, header *fasthttp.ResponseHeader, reason []byte, keepLength bool) error {
+	s.clean = s.head.appendClean(s.clean[:0], raw, reason, keepLength, x.up.now())
 	s.bytes.Reset(s.clean)
 	s.reader.Reset(&s.bytes)
 	if err := header.Read(s.reader); err != nil {
@@ -294,19 +321,26 @@ func (x *exchange) parse(c *conn, s *scratch, header *fasthttp.ResponseHeader, r
 	return nil
 }
 
-// accept fills resp from the final head.
-func (x *exchange) accept(c *conn, s *scratch, resp *fasthttp.Response, reason []byte, headOnly bool) error {
+// fill makes the final head resp's. bodyless says that no body may follow it.
+func (x *exchange) fill(raw []byte, s *scratch, resp *fasthttp.Response, reason []byte, headOnly bool) (bodyless bool, err error) {
 	h := &s.head
-	bodyless := headOnly || h.status == fasthttp.StatusNoContent || h.status == fasthttp.StatusNotModified
-	empty := bodyless || h.length == 0 && !h.chunked
 	resp.ResetBody()
 	resp.Header.DisableNormalizing()
 	resp.Header.SetNoDefaultContentType(true)
+	resp.SkipBody = headOnly
 	keepLength := headOnly && h.status != fasthttp.StatusNoContent || h.status == fasthttp.StatusNotModified
-	if err := x.parse(c, s, &resp.Header, reason, keepLength); err != nil {
+	bodyless = headOnly || h.status == fasthttp.StatusNoContent || h.status == fasthttp.StatusNotModified
+	return bodyless, x.parse(raw, s, &resp.Header, reason, keepLength)
+}
+
+// accept fills resp from the final head.
+func (x *exchange) accept(c *conn, s *scratch, resp *fasthttp.Response, reason []byte, headOnly bool) error {
+	h := &s.head
+	bodyless, err := x.fill(c.head, s, resp, reason, headOnly)
+	if err != nil {
 		return err
 	}
-	resp.SkipBody = headOnly
+	empty := bodyless || h.length == 0 && !h.chunked
 	reuse := !h.close
 	stopped := x.upload != nil && h.status >= 400 && x.upload.stopEarly()
 	switch {
@@ -338,16 +372,34 @@ func (x *exchange) accept(c *conn, s *scratch, resp *fasthttp.Response, reason [
 		b.framing, b.reusable = byClose, false
 		c.InMessage = false
 	}
-	c.ReadIdle = x.up.cfg.IdleTimeout
+	c.ReadIdle = x.patience(resp)
 	if isEventStream(resp.Header.ContentType()) {
-		c.ReadIdle = x.up.cfg.StreamTimeout
+		c.pool.prolong(c)
 	}
 	resp.SetBodyStream(b, size)
 	return nil
 }
 
-// isEventStream reports whether an answer is one that may be silent for long.
+// patience is how long the body of an answer may be silent.
+func (x *exchange) patience(resp *fasthttp.Response) time.Duration {
+	if isEventStream(resp.Header.ContentType()) {
+		return x.up.cfg.StreamTimeout
+	}
+	return x.up.cfg.IdleTimeout
+}
+
+// isEventStream reports whether an answer is one that may be silent for long: one of
+// events, or of gRPC in one of its forms.
 func isEventStream(contentType []byte) bool {
 	media, _, _ := bytes.Cut(contentType, []byte{';'})
-	return equalFold(trimSpace(media), "text/event-stream")
+	return equalFold(trimSpace(media), "text/event-stream") || hasPrefixFold(media, "application/grpc")
+}
+
+// IsGRPC reports whether a content type is that of gRPC itself, which only HTTP/2
+// carries, and not one of its forms for the web.
+func IsGRPC(contentType []byte) bool {
+	media, _, _ := bytes.Cut(contentType, []byte{';'})
+	media = trimSpace(media)
+	const plain = "application/grpc"
+	return hasPrefixFold(media, plain) && (len(media) == len(plain) || media[len(plain)] == '+')
 }

@@ -15,7 +15,7 @@ const (
 	// maxInterim is how many 1xx answers may come before the final one.
 	maxInterim = 8
 	// longestKnown is the length of the longest name in [spelling] or a switch here.
-	longestKnown = 32
+	longestKnown = 35
 )
 
 // head is what framing and connection handling need to know of an answer.
@@ -282,6 +282,8 @@ func spelling(name []byte) string {
 		return fasthttp.HeaderContentLanguage
 	case "content-security-policy":
 		return fasthttp.HeaderContentSecurityPolicy
+	case "content-security-policy-report-only":
+		return fasthttp.HeaderContentSecurityPolicyReportOnly
 	case "www-authenticate":
 		return fasthttp.HeaderWWWAuthenticate
 	case "retry-after":

@@ -16,9 +16,13 @@ var (
 	errBusy   = errors.New("all connections are in use")
 )
 
+// longPerConn is how many event streams and tunnels there may be for each of the
+// connections that others have.
+const longPerConn = 16
+
 // pool lends out connections to one server. An exchange holds a slot for as long as
 // it lasts, and a connection is dialed only when none is idle, so there are never
-// more connections than slots.
+// more connections than slots, event streams and tunnels apart.
 type pool struct {
 	id          serverID
 	origin      origin
@@ -27,8 +31,10 @@ type pool struct {
 	now         func() time.Time
 	connect     func(ctx context.Context, network, address string) (net.Conn, error)
 	slots       chan struct{}
+	long        chan struct{} // of exchanges that last as long as the client likes
 	waiting     chan struct{}
 	uploads     *uploads
+	streams     *streamConns    // over HTTP/2, in the place of idle; nil over HTTP/1.1
 	alive       context.Context // until close
 	end         context.CancelFunc
 
@@ -42,6 +48,7 @@ func newPool(cfg *Config, id serverID, o origin, deps *Deps) (*pool, error) {
 	p := &pool{
 		id: id, origin: o, now: deps.Now, connect: deps.Dial,
 		slots:   make(chan struct{}, id.maxConns),
+		long:    make(chan struct{}, longPerConn*id.maxConns),
 		waiting: make(chan struct{}, id.maxPending),
 		uploads: newUploads(id.maxConns, id.maxPending),
 	}
@@ -57,40 +64,24 @@ func newPool(cfg *Config, id serverID, o origin, deps *Deps) (*pool, error) {
 		}
 	}
 	p.alive, p.end = context.WithCancel(context.Background())
+	if id.protocol != HTTP1 {
+		p.streams = newStreamConns(p)
+	}
 	return p, nil
 }
 
-// acquire waits for a slot, then takes an idle connection, or dials one if there
-// is none or fresh is asked for. sends says that it is for a body that is sent as it
-// comes. name is the client's host, where the origin's certificate must hold that.
+// acquire enters, then takes an idle connection, or dials one if there is none or
+// fresh is asked for. name is the client's host, where the origin's certificate must
+// hold that.
 func (p *pool) acquire(fresh, sends bool, name string) (*conn, error) {
-	if !sends {
-		return p.acquireAny(fresh, name)
-	}
-	if err := p.uploads.enter(p.id.dial); err != nil {
-		return nil, &Error{Op: "wait for a connection", Kind: Busy, Server: p.origin.address, Err: err}
-	}
-	c, err := p.acquireAny(fresh, name)
-	if err != nil {
-		p.uploads.leave()
+	if err := p.enter(sends); err != nil {
 		return nil, err
-	}
-	c.sends = true
-	return c, nil
-}
-
-func (p *pool) acquireAny(fresh bool, name string) (*conn, error) {
-	if err := p.takeSlot(); err != nil {
-		return nil, err
-	}
-	now := p.now()
-	if p.names != nil {
-		p.names.keepFresh(p.alive, now)
 	}
 	if !fresh {
+		now := p.now()
 		for c := p.pop(now, name); c != nil; c = p.pop(now, name) {
 			if c.quiet() {
-				c.reused = true
+				c.reused, c.sends = true, sends
 				return c, nil
 			}
 			c.Close()
@@ -99,14 +90,42 @@ func (p *pool) acquireAny(fresh bool, name string) (*conn, error) {
 	p.makeRoom()
 	c, err := p.dial(context.Background(), name)
 	if err != nil {
-		<-p.slots
+		p.leave(sends)
 		return nil, err
 	}
+	c.sends = sends
 	return c, nil
 }
 
+// enter waits for a slot. sends says that it is for a body that is sent as it comes.
+func (p *pool) enter(sends bool) error {
+	if sends {
+		if err := p.uploads.enter(p.id.dial); err != nil {
+			return &Error{Op: "wait for a connection", Kind: Busy, Server: p.origin.address, Err: err}
+		}
+	}
+	if err := p.takeSlot(); err != nil {
+		if sends {
+			p.uploads.leave()
+		}
+		return err
+	}
+	if p.names != nil {
+		p.names.keepFresh(p.alive, p.now())
+	}
+	return nil
+}
+
+// leave gives the slot back.
+func (p *pool) leave(sends bool) {
+	if sends {
+		p.uploads.leave()
+	}
+	<-p.slots
+}
+
 // active is how many exchanges there are.
-func (p *pool) active() int { return len(p.slots) }
+func (p *pool) active() int { return len(p.slots) + len(p.long) }
 
 // hasRoom reports whether a connection can be had without waiting.
 func (p *pool) hasRoom() bool { return len(p.slots) < cap(p.slots) }
@@ -184,21 +203,36 @@ func (p *pool) dropGone() {
 		}
 		return gone
 	})
+	if p.streams != nil {
+		p.streams.retire(func(c *streamConn) bool { return !p.names.has(c.address) })
+	}
 }
 
 // dial makes a connection, ready for requests.
 func (p *pool) dial(ctx context.Context, name string) (*conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.id.dial)
+	defer cancel()
+	nc, address, err := p.open(ctx, name, nil)
+	if err != nil {
+		return nil, err
+	}
+	c := newConn(nc, p.id.idle)
+	c.pool, c.name, c.address = p, name, address
+	return c, nil
+}
+
+// open connects, with TLS if the origin wants it. Addresses to avoid are tried after
+// the others; nil avoids none.
+func (p *pool) open(ctx context.Context, name string, avoid []string) (net.Conn, string, error) {
 	p.mu.Lock()
 	closed := p.closed
 	p.mu.Unlock()
 	if closed {
-		return nil, p.fail("dial", errClosed)
+		return nil, "", p.fail("dial", errClosed)
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.id.dial)
-	defer cancel()
-	nc, address, err := p.reach(ctx)
+	nc, address, err := p.reach(ctx, avoid)
 	if err != nil {
-		return nil, p.fail("dial", err)
+		return nil, "", p.fail("dial", err)
 	}
 	if p.credentials != nil {
 		secure := tls.Client(nc, p.credentials.forName(p.serverName(name)))
@@ -207,13 +241,11 @@ func (p *pool) dial(ctx context.Context, name string) (*conn, error) {
 			if name != "" {
 				err = hideName(err)
 			}
-			return nil, p.fail("TLS handshake", err)
+			return nil, "", p.fail("TLS handshake", err)
 		}
 		nc = secure
 	}
-	c := newConn(nc, p.id.idle)
-	c.pool, c.name, c.address = p, name, address
-	return c, nil
+	return nc, address, nil
 }
 
 // serverName is the name that the certificate must hold.
@@ -240,21 +272,21 @@ func (p *pool) clientName(host []byte) string {
 
 // reach connects to one of the server's addresses, trying one after the other. If
 // none can be reached, the server may have moved: its name is looked up once more.
-func (p *pool) reach(ctx context.Context) (net.Conn, string, error) {
+func (p *pool) reach(ctx context.Context, avoid []string) (net.Conn, string, error) {
 	if p.names == nil {
 		nc, err := p.connect(ctx, "tcp", p.origin.address)
 		return nc, p.origin.address, err
 	}
 	stale := p.names.stale()
-	nc, address, err := p.reachOneOf(ctx)
+	nc, address, err := p.reachOneOf(ctx, avoid)
 	if err == nil || !stale || ctx.Err() != nil || p.names.refresh(ctx) != nil {
 		return nc, address, err
 	}
-	return p.reachOneOf(ctx)
+	return p.reachOneOf(ctx, avoid)
 }
 
-func (p *pool) reachOneOf(ctx context.Context) (net.Conn, string, error) {
-	order, err := p.names.order(ctx)
+func (p *pool) reachOneOf(ctx context.Context, avoid []string) (net.Conn, string, error) {
+	order, err := p.names.order(ctx, avoid)
 	if err != nil {
 		return nil, "", err
 	}
@@ -266,6 +298,14 @@ func (p *pool) reachOneOf(ctx context.Context) (net.Conn, string, error) {
 		p.names.failed(address)
 	}
 	return nil, "", err
+}
+
+// addresses is how many there are to connect to.
+func (p *pool) addresses() int {
+	if p.names == nil {
+		return 1
+	}
+	return p.names.reachable()
 }
 
 // connectWithin leaves time for the other addresses.
@@ -293,14 +333,31 @@ func dialKind(err error) Kind {
 // release takes a connection back. It is kept only if reuse says that both
 // directions ended cleanly and the origin has sent nothing more.
 func (p *pool) release(c *conn, reuse bool) {
-	if c.sends {
-		c.sends = false
-		p.uploads.leave()
-	}
-	if !reuse || c.br.Buffered() > 0 || c.Conn.SetDeadline(time.Time{}) != nil || !p.push(c) {
+	sends, long := c.sends, c.long // before another exchange has it
+	c.sends = false
+	if !reuse || long || c.br.Buffered() > 0 || c.Conn.SetDeadline(time.Time{}) != nil || !p.push(c) {
 		c.Close()
 	}
-	<-p.slots
+	if !long {
+		p.leave(sends)
+		return
+	}
+	if sends {
+		p.uploads.leave()
+	}
+	<-p.long
+}
+
+// prolong gives the slot of an exchange back that will last as long as the client
+// likes, and needs little of the server: a few hundred of them would else leave no
+// slot for anybody. Where there are too many of them already, it keeps its slot.
+func (p *pool) prolong(c *conn) {
+	select {
+	case p.long <- struct{}{}:
+		c.long = true
+		<-p.slots
+	default:
+	}
 }
 
 func (p *pool) push(c *conn) bool {
@@ -351,10 +408,16 @@ func (p *pool) close() {
 		p.sweeper.Stop()
 	}
 	p.dropIdle(len(p.idle))
+	if p.streams != nil {
+		p.streams.retire(func(*streamConn) bool { return true })
+	}
 }
 
 func (p *pool) stats() Stats {
+	if p.streams != nil {
+		return p.streams.stats()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return Stats{Active: len(p.slots), Idle: len(p.idle)}
+	return Stats{Active: p.active(), Idle: len(p.idle)}
 }

@@ -22,6 +22,8 @@ type PrepareOptions struct {
 	Host string
 	// Via is what the Via header says of this hop; "" is "1.1 sedge".
 	Via string
+	// OmitVia leaves this hop out of the Via header.
+	OmitVia bool
 	// TrustForwarded keeps what the peer said in X-Forwarded-* and Forwarded and
 	// adds to it; otherwise it is thrown away.
 	TrustForwarded bool
@@ -94,7 +96,7 @@ func originForm(target []byte, options bool) []byte {
 		return target
 	}
 	scheme := bytes.Index(target, []byte("://"))
-	if scheme < 0 || bytes.IndexAny(target[:scheme], "/?#") >= 0 {
+	if scheme < 0 || bytes.ContainsAny(target[:scheme], "/?#") {
 		return target
 	}
 	rest := target[scheme+3:]
@@ -326,7 +328,9 @@ func (c *copier) forwarded() {
 	if !c.host && c.p.Host != "" {
 		c.out.Add(fasthttp.HeaderXForwardedHost, c.p.Host)
 	}
-	c.out.Add(fasthttp.HeaderVia, cmp.Or(c.p.Via, via))
+	if !c.p.OmitVia {
+		c.out.Add(fasthttp.HeaderVia, cmp.Or(c.p.Via, via))
+	}
 }
 
 // forwardedElement is this hop's part of Forwarded (RFC 7239).

@@ -35,8 +35,9 @@ type place struct {
 	bad     bool   // could not be reached: tried after the others until the next look-up
 }
 
-// order returns the addresses in the order to try them: each is first in its turn.
-func (a *addresses) order(ctx context.Context) ([]string, error) {
+// order returns the addresses in the order to try them: each is first in its turn,
+// those to avoid come after the others, and what could not be reached last.
+func (a *addresses) order(ctx context.Context, avoid []string) ([]string, error) {
 	a.mu.Lock()
 	known := len(a.known) > 0
 	a.mu.Unlock()
@@ -48,16 +49,31 @@ func (a *addresses) order(ctx context.Context) ([]string, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.next++
-	var good, bad []string
+	var good, avoided, bad []string
 	for i := range a.known {
 		p := a.known[(a.next+i)%len(a.known)]
-		if p.bad {
+		switch {
+		case p.bad:
 			bad = append(bad, p.address)
-		} else {
+		case slices.Contains(avoid, p.address):
+			avoided = append(avoided, p.address)
+		default:
 			good = append(good, p.address)
 		}
 	}
-	return append(good, bad...), nil
+	return slices.Concat(good, avoided, bad), nil
+}
+
+// reachable is how many addresses are not known to be out of reach.
+func (a *addresses) reachable() (n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i := range a.known {
+		if !a.known[i].bad {
+			n++
+		}
+	}
+	return n
 }
 
 // refresh looks the name up. An error leaves what is known.

@@ -41,7 +41,7 @@ func (n *names) count() int {
 }
 
 // moving makes an upstream at a name whose addresses are the origins by this map.
-func moving(t *testing.T, c *clock, n *names, at map[string]*rawOrigin) *Upstream {
+func moving(t *testing.T, c *clock, n *names, at map[string]*rawOrigin, change ...func(*Config)) *Upstream {
 	t.Helper()
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 		host, _, _ := net.SplitHostPort(address)
@@ -51,7 +51,8 @@ func moving(t *testing.T, c *clock, n *names, at map[string]*rawOrigin) *Upstrea
 		}
 		return (&net.Dialer{}).DialContext(ctx, network, o.listener.Addr().String())
 	}
-	return newUpstreamIn(t, Deps{Now: c.now, LookUp: n.lookUp, Dial: dial}, "http://origin.example:8080", func(c *Config) { c.KeepAlive = time.Hour })
+	change = append(change, func(c *Config) { c.KeepAlive = time.Hour })
+	return newUpstreamIn(t, Deps{Now: c.now, LookUp: n.lookUp, Dial: dial}, "http://origin.example:8080", change...)
 }
 
 func TestNamesAreLookedUpAnew(t *testing.T) {

@@ -34,24 +34,40 @@ func (u *Upstream) newTries(req *fasthttp.Request, s *scratch, opts *Options) tr
 
 // connect chooses a server and takes a connection to it. Where none can be made,
 // nothing was sent, so another server may be asked.
-func (t *tries) connect() (*conn, error) {
+func (t *tries) connect() (link, error) {
 	for {
 		if t.to == nil {
 			t.choose()
 		}
-		p := t.to.pool
 		t.to.requests.Add(1)
-		c, err := p.acquire(t.fresh, t.sends, p.clientName(t.req.Header.Host()))
+		l, err := t.acquire()
 		if err == nil {
-			return c, nil
+			return l, nil
 		}
 		kind := kindOf(err)
 		t.up.failed(t.to, kind)
 		if kind == Busy || errors.Is(err, errClosed) || t.moves == mostMoves || !t.leave() {
-			return nil, err
+			return link{}, err
 		}
 		t.moves++
 	}
+}
+
+// link is a connection to a server: of its own over HTTP/1.1, shared over HTTP/2.
+type link struct {
+	own    *conn
+	shared *streamConn
+}
+
+func (t *tries) acquire() (l link, err error) {
+	p := t.to.pool
+	name := p.clientName(t.req.Header.Host())
+	if p.streams != nil {
+		l.shared, err = p.streams.acquire(t.sends, name)
+	} else {
+		l.own, err = p.acquire(t.fresh, t.sends, name)
+	}
+	return l, err
 }
 
 // choose picks a server and writes the request's head for it.
@@ -75,14 +91,14 @@ func (t *tries) leave() bool {
 	return true
 }
 
-// again prepares for sending a request once more that c closed on without a byte of
-// an answer. If c was used before, that tells nothing against its server, which may
-// just have closed what was idle: it gets another chance. Else it is another's turn,
-// once.
-func (t *tries) again(c *conn) bool {
+// again prepares for sending a request once more whose connection closed without a
+// byte of an answer. If that was used before, it tells nothing against its server,
+// which may just have closed what was idle: it gets another chance. Else it is
+// another's turn, once.
+func (t *tries) again(reused bool) bool {
 	to := t.to
 	switch {
-	case c.reused:
+	case reused:
 		if !t.up.mayRetry() {
 			return false
 		}

@@ -10,7 +10,8 @@ import (
 // known of its health. It outlives a reload that leaves its settings alone, so
 // several Upstreams may hold it.
 //
-// Its transport is the pool, which speaks HTTP/1.1.
+// Its transport is the pool, whose connections carry one request at a time, or many
+// over HTTP/2.
 type server struct {
 	id     serverID
 	origin origin
@@ -24,15 +25,15 @@ type server struct {
 // serverID is what a server and its connections depend on: an upstream whose
 // settings change otherwise keeps them.
 type serverID struct {
-	url, host, serverName, caFile, certFile, keyFile string
-	dial, idle, keepAlive, resolve                   time.Duration
-	maxConns, maxPending                             int
-	insecure                                         bool
+	url, protocol, host, serverName, caFile, certFile, keyFile string
+	dial, idle, keepAlive, resolve                             time.Duration
+	maxConns, maxPending                                       int
+	insecure                                                   bool
 }
 
 func (c *Config) serverID(url string) serverID {
 	return serverID{
-		url: url, host: c.Host, serverName: c.ServerName, caFile: c.CAFile, certFile: c.ClientCertFile, keyFile: c.ClientKeyFile,
+		url: url, protocol: c.Protocol, host: c.Host, serverName: c.ServerName, caFile: c.CAFile, certFile: c.ClientCertFile, keyFile: c.ClientKeyFile,
 		dial: c.DialTimeout, idle: c.IdleTimeout, keepAlive: c.KeepAlive, resolve: c.Resolve,
 		maxConns: c.MaxConns, maxPending: c.MaxPending, insecure: c.InsecureSkipVerify,
 	}

@@ -51,12 +51,20 @@ func newCredentials(cfg *Config, deps *Deps) (*credentials, error) {
 	return c, c.read()
 }
 
+// alpn is what the protocol is called in a handshake.
+func (c *credentials) alpn() string {
+	if c.cfg.Protocol == HTTP2 {
+		return "h2"
+	}
+	return "http/1.1"
+}
+
 // read makes the settings anew, with an empty session cache: a resumed session
 // would keep the old certificate.
 func (c *credentials) read() error {
 	settings := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
-		NextProtos:         []string{"http/1.1"},
+		NextProtos:         []string{c.alpn()},
 		InsecureSkipVerify: c.cfg.InsecureSkipVerify,
 		ClientSessionCache: tls.NewLRUClientSessionCache(32),
 	}

@@ -16,7 +16,8 @@ import (
 const hijackTime = 10 * time.Second
 
 // Tunnel asks the origin to switch to the protocol that the client's Upgrade
-// header names. req is the client's request as Prepare has made it.
+// header names. req is the client's request as Prepare has made it. Over HTTP/2
+// there are no tunnels.
 //
 // If the origin agrees, ctx is hijacked: when the handler has returned, the 101
 // and then the bytes of both sides are carried until one side ends or both are
@@ -29,8 +30,8 @@ func (u *Upstream) Tunnel(ctx *fasthttp.RequestCtx, req *fasthttp.Request, opts 
 	s := u.acquireScratch()
 	defer u.releaseScratch(s)
 	protocol := peekFold(&ctx.Request.Header, fasthttp.HeaderUpgrade)
-	if !IsUpgrade(&ctx.Request) {
-		return &Error{Op: "open tunnel", Kind: Client, Err: errMalformed("the request asks for no upgrade")}
+	if !IsUpgrade(&ctx.Request) || u.HTTP2() {
+		return &Error{Op: "open tunnel", Kind: Client, Err: errMalformed("the request asks for no upgrade, or the upstream carries none")}
 	}
 	req.Header.Set(fasthttp.HeaderConnection, "Upgrade")
 	req.Header.SetBytesV(fasthttp.HeaderUpgrade, protocol)
@@ -49,10 +50,11 @@ func (u *Upstream) Tunnel(ctx *fasthttp.RequestCtx, req *fasthttp.Request, opts 
 func (u *Upstream) openTunnel(ctx *fasthttp.RequestCtx, req *fasthttp.Request, s *scratch, opts *Options, onDone func()) error {
 	t := u.newTries(req, s, opts)
 	t.fresh = true
-	c, err := t.connect()
+	l, err := t.connect()
 	if err != nil {
 		return err
 	}
+	c := l.own
 	x := exchange{up: u, server: t.to.server}
 	_, err = c.Write(s.request)
 	if err = x.awaitSwitch(ctx, c, s, err, onDone); err != nil {
@@ -144,6 +146,7 @@ func (x *exchange) hijack(ctx *fasthttp.RequestCtx, c *conn, s *scratch, reason 
 	clean := s.head.appendClean(nil, c.head, reason, false, x.up.now())
 	clean = append(clean[:len(clean)-2], "Connection: Upgrade\r\nUpgrade: "...)
 	clean = append(append(clean, s.head.upgrade...), "\r\n\r\n"...)
+	c.pool.prolong(c)
 	t := &tunnel{up: x.up, origin: c, head: clean, onDone: onDone}
 	_ = c.Conn.SetDeadline(time.Time{})
 	c.InMessage = false

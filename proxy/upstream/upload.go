@@ -65,6 +65,8 @@ func (u *Upstream) startUpload(c *conn, head []byte, body io.Reader, length int6
 	return up
 }
 
+func (p *upload) progress() (time.Time, int64) { return p.began, p.conn.BytesWritten() - p.before }
+
 // giveUp ends an upload whose client is too slow.
 func (p *upload) giveUp() {
 	p.slow.Store(true)
@@ -148,7 +150,7 @@ func (p *upload) send(buf []byte) error {
 	if _, err := p.conn.Write(p.head); err != nil {
 		return fail("send request", err)
 	}
-	p.awaitContinue()
+	awaitContinue(p.proceed, nil)
 	space := buf[chunkFront : len(buf)-chunkBack]
 	for idle := 0; ; {
 		if p.stop.Load() {
@@ -185,15 +187,16 @@ func (p *upload) send(buf []byte) error {
 }
 
 // awaitContinue waits until the origin wants the body, or has said nothing for a
-// while: it may be one that never does.
-func (p *upload) awaitContinue() {
-	if p.proceed == nil {
+// while: it may be one that never does. It waits no longer than for over.
+func awaitContinue(proceed, over <-chan struct{}) {
+	if proceed == nil {
 		return
 	}
 	timer := time.NewTimer(continueTime)
 	defer timer.Stop()
 	select {
-	case <-p.proceed:
+	case <-proceed:
+	case <-over:
 	case <-timer.C:
 	}
 }

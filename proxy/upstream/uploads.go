@@ -26,13 +26,21 @@ type uploads struct {
 	waiting chan struct{}
 
 	mu    sync.Mutex
-	under map[*upload]struct{}
+	under map[sending]struct{}
+}
+
+// sending is a request body that is sent as it comes.
+type sending interface {
+	// progress tells since when, and how many bytes so far.
+	progress() (began time.Time, sent int64)
+	// giveUp ends it, since the client is too slow.
+	giveUp()
 }
 
 func newUploads(maxConns, maxPending int) *uploads {
 	return &uploads{
 		room: make(chan struct{}, max(1, maxConns/2)), waiting: make(chan struct{}, max(1, maxPending/2)),
-		under: make(map[*upload]struct{}),
+		under: make(map[sending]struct{}),
 	}
 }
 
@@ -62,13 +70,13 @@ func (l *uploads) enter(limit time.Duration) error {
 
 func (l *uploads) leave() { <-l.room }
 
-func (l *uploads) add(p *upload) {
+func (l *uploads) add(p sending) {
 	l.mu.Lock()
 	l.under[p] = struct{}{}
 	l.mu.Unlock()
 }
 
-func (l *uploads) remove(p *upload) {
+func (l *uploads) remove(p sending) {
 	l.mu.Lock()
 	delete(l.under, p)
 	l.mu.Unlock()
@@ -78,11 +86,12 @@ func (l *uploads) remove(p *upload) {
 func (l *uploads) evict(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var slowest *upload
+	var slowest sending
 	least := float64(slowRate)
 	for p := range l.under {
-		if age := now.Sub(p.began); age >= slowAge {
-			if rate := float64(p.conn.BytesWritten()-p.before) / age.Seconds(); rate < least {
+		began, sent := p.progress()
+		if age := now.Sub(began); age >= slowAge {
+			if rate := float64(sent) / age.Seconds(); rate < least {
 				slowest, least = p, rate
 			}
 		}

@@ -1,11 +1,16 @@
 package upstream
 
 import (
+	"bufio"
 	"errors"
 	"io"
+	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
 // Clients that are slow with their bodies cannot take all connections: others are
@@ -23,7 +28,7 @@ func TestSlowUploadsLeaveRoom(t *testing.T) {
 			p.send(okHello)
 		}
 	})
-	u := newUpstream(t, o.url(), func(c *Config) { c.MaxConns, c.DialTimeout = 4, 50*time.Millisecond })
+	u := newUpstream(t, o.url(), func(c *Config) { c.MaxConns, c.DialTimeout = 4, 500*time.Millisecond })
 	uploads := u.members[0].pool.uploads
 	var bodies []*clientBody
 	ended := make(chan error, 2)
@@ -48,6 +53,7 @@ func TestSlowUploadsLeaveRoom(t *testing.T) {
 
 	uploads.mu.Lock()
 	for p := range uploads.under {
+		p := p.(*upload)
 		p.began = p.began.Add(-2 * slowAge)
 	}
 	uploads.mu.Unlock()
@@ -67,4 +73,66 @@ func TestSlowUploadsLeaveRoom(t *testing.T) {
 		t.Errorf("the one that was left: %v", err)
 	}
 	eventually(t, "all room is given back", func() bool { return len(uploads.room) == 0 && under() == 0 })
+}
+
+// Event streams and tunnels live for as long as their clients like, and hardly need
+// the origin: the connections for requests are not for them.
+func TestLongExchangesLeaveRoom(t *testing.T) {
+	o := newOrigin(t, func(p *peer) {
+		for {
+			head, ok := p.request()
+			switch {
+			case !ok:
+				return
+			case strings.Contains(head, "Upgrade:"):
+				p.send(switching)
+				p.gone()
+				return
+			case strings.HasPrefix(head, "GET /events"):
+				p.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n:\n\n")
+				p.gone()
+				return
+			}
+			p.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+		}
+	})
+	u := newUpstream(t, o.url(), func(c *Config) { c.MaxConns, c.MaxPending, c.DialTimeout = 2, 1, 50*time.Millisecond })
+	var done atomic.Int32
+	var clients []net.Conn
+	for range 3 {
+		client := tunnelThrough(t, u, &done)
+		io.WriteString(client, upgradeRequest)
+		if line, err := bufio.NewReader(client).ReadString('\n'); !strings.HasPrefix(line, "HTTP/1.1 101 ") {
+			t.Fatalf("tunnel: %q %v", line, err)
+		}
+		clients = append(clients, client)
+	}
+	var streams []*fasthttp.Response
+	for range 3 {
+		resp := &fasthttp.Response{}
+		req := prepared(t, "GET /events HTTP/1.1\r\nHost: a\r\n\r\n", PrepareOptions{Host: "a"})
+		if err := u.Do(req, resp, nil, Options{}); err != nil {
+			t.Fatal(err)
+		}
+		streams = append(streams, resp)
+	}
+	for range 3 {
+		wantOK(t, u, "ok")
+	}
+	if got := u.Stats().Active; got != 6 {
+		t.Errorf("%d active connections, want 6", got)
+	}
+	for i := range 3 {
+		clients[i].Close()
+		streams[i].CloseBodyStream()
+	}
+	eventually(t, "all of them are given back", func() bool { return u.Stats().Active == 0 && done.Load() == 3 })
+	for range 2 * 16 * 2 { // more than there is room: what has ended takes none
+		resp := &fasthttp.Response{}
+		req := prepared(t, "GET /events HTTP/1.1\r\nHost: a\r\n\r\n", PrepareOptions{Host: "a"})
+		if err := u.Do(req, resp, nil, Options{}); err != nil {
+			t.Fatal(err)
+		}
+		resp.CloseBodyStream()
+	}
 }

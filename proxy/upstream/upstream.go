@@ -11,6 +11,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/sedge-proxy/sedge/decision"
 )
 
 // Upstream is an origin: its servers with their connections. It may be used by many
@@ -25,6 +27,10 @@ type Upstream struct {
 	closed  bool               // guarded by shared.mu
 	scratch sync.Pool          // *scratch
 	buffers sync.Pool          // *[]byte of copyBufferSize
+
+	mapped  decision.Bodies // in which URLs are mapped
+	longest int             // bytes of an authority that is the origin's
+	mark    string          // of these settings
 }
 
 // Deps are what an upstream needs of the world. All but Now may be left out.
@@ -94,6 +100,7 @@ func build(cfg Config, deps Deps, s *shared) (*Upstream, error) {
 		m.index = i
 		u.members = append(u.members, m)
 	}
+	u.compileMapping()
 	u.scratch.New = func() any {
 		return &scratch{reader: bufio.NewReaderSize(nil, maxHead+1<<10)}
 	}
@@ -136,6 +143,13 @@ func (u *Upstream) newMember(c Server) (*member, error) {
 	m.users++
 	return m, nil
 }
+
+// TellsVia reports whether requests to the origin say that they came through Sedge.
+func (u *Upstream) TellsVia() bool { return u.cfg.Via == nil || *u.cfg.Via }
+
+// HTTP2 reports whether the servers are spoken to in HTTP/2, so that there are no
+// upgrades.
+func (u *Upstream) HTTP2() bool { return u.cfg.Protocol != HTTP1 }
 
 // Name returns the name that the configuration gave.
 func (u *Upstream) Name() string { return u.cfg.Name }
