@@ -13,6 +13,7 @@ import (
 // HAZARDS "Bad origins", as a client meets them: an error page in bounded time, or a
 // body that breaks visibly; nothing is kept, and the next request gets its own answer.
 func TestBadOrigins(t *testing.T) {
+	t.Parallel()
 	const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 	head := "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nCache-Control: max-age=60\r\n"
 	for name, c := range map[string]struct {

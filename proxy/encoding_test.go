@@ -5,8 +5,13 @@ import (
 	"compress/gzip"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/sedge-proxy/sedge/internal/corpus"
 )
 
 // compressing is an origin that packs its page for those who take gzip.
@@ -33,6 +38,45 @@ func packBytes(body string) []byte {
 	_, _ = io.WriteString(w, body)
 	_ = w.Close()
 	return b.Bytes()
+}
+
+// site is an origin's pages by their path.
+type site map[string]sitePage
+
+type sitePage struct{ plain, packed string }
+
+// realPages returns pages of real sites. They are packed once: that takes long.
+func realPages(t testing.TB) site {
+	pagesOnce.Do(func() {
+		files, err := filepath.Glob(corpus.Path(t, "html", "pages") + "/*.html")
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no pages: %v", err)
+		}
+		pagesRead = site{}
+		for _, file := range files {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pagesRead["/"+filepath.Base(file)] = sitePage{string(b), string(packBytes(string(b)))}
+		}
+	})
+	return pagesRead
+}
+
+var (
+	pagesOnce sync.Once
+	pagesRead site
+)
+
+func (s site) serve(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	body := s[r.URL.Path].plain
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		w.Header().Set("Content-Encoding", "gzip")
+		body = s[r.URL.Path].packed
+	}
+	_, _ = io.WriteString(w, body)
 }
 
 // decoded returns a reply's body without its coding.

@@ -504,6 +504,7 @@ func (b *faultBench) settle() {
 // bytes or an error, the origin exactly the client's or a cut, and nothing of what
 // broke is left anywhere.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	overEach(t, func(t *testing.T, over protocol) {
 		places := []int{0, 1, 3, 5}
 		if soaking() {

@@ -130,6 +130,7 @@ func (f *frames) answer(stream uint32) (a answer) {
 }
 
 func TestHTTP2LargeHead(t *testing.T) {
+	t.Parallel()
 	n := start(t, pages(t, "text/plain", "ok"), setup{over: overHTTP2})
 	f := dialFrames(t, n)
 	block := bytes.Clone(f.encode("x-large", strings.Repeat("Z~", 20<<10)))
@@ -143,6 +144,7 @@ func TestHTTP2LargeHead(t *testing.T) {
 
 // A head that never ends costs the sender the connection.
 func TestHTTP2ContinuationFlood(t *testing.T) {
+	t.Parallel()
 	n := start(t, pages(t, "text/plain", "ok"), setup{over: overHTTP2})
 	f := dialFrames(t, n)
 	_ = f.frame.WriteHeaders(xhttp2.HeadersFrameParam{StreamID: 1, BlockFragment: f.encode()})
@@ -191,6 +193,7 @@ func TestHTTP2RapidReset(t *testing.T) {
 // A client that opens no window holds nothing for longer than the idle limit,
 // whether the body streams or is there as a whole. What was not sent is not delivered.
 func TestHTTP2ZeroWindow(t *testing.T) {
+	t.Parallel()
 	for size, page := range map[string]string{"large": strings.Replace(shopPage, "Text", strings.Repeat("text ", 50<<10), 1), "small": shopPage} {
 		plan := text("#hero", "Hi")
 		plan.Triggers = []decision.Trigger{{Exposure: decision.Exposure{Assignment: decision.Assignment{Experiment: "hero", Arm: "a"}}, Edits: []int{0}}}

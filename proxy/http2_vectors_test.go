@@ -204,6 +204,7 @@ func (s *session) judge(t testing.TB, name string, q streamed, want verdict) {
 // All vectors, translated: what is wrong by the letter of HTTP/2 is refused, and
 // nothing ever reaches the origin dirty, twice or with another body.
 func TestVectorsOverHTTP2(t *testing.T) {
+	t.Parallel()
 	s := newSession(t)
 	for _, file := range vectorFiles {
 		for _, v := range vectors(t, file) {
@@ -215,6 +216,7 @@ func TestVectorsOverHTTP2(t *testing.T) {
 }
 
 func TestNeighboursOverHTTP2(t *testing.T) {
+	t.Parallel()
 	s := newSession(t)
 	r := rand.New(rand.NewPCG(5, 6))
 	seeds := shortVectors(t)
@@ -251,6 +253,7 @@ func postFields(body string, fields ...string) streamed {
 
 // Every byte stands once at every place of a head.
 func TestMangledFields(t *testing.T) {
+	t.Parallel()
 	s := newSession(t)
 	wire := smuggled + "y\r\n\r\n"
 	for place, c := range map[string]struct {
@@ -500,6 +503,7 @@ func TestFramesMeanTheSame(t *testing.T) {
 // Frames against the rules end the stream or the connection. A request that was under
 // way then is not finished by them.
 func TestFramesAgainstTheRules(t *testing.T) {
+	t.Parallel()
 	n, record := mangledNode(t, overHTTP2)
 	const flagEnd, flagHeaders, flagPadded = 1, 4, 8
 	raw := func(kind xhttp2.FrameType, flags xhttp2.Flags, stream uint32, payload ...byte) func(*frames) {

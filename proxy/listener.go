@@ -111,7 +111,7 @@ func (l *listener) refuse(raw net.Conn, answer string) {
 	l.server.stats.Refused.Add(1)
 	if l.tls == nil {
 		// The socket's empty buffer takes these few bytes at once.
-		_ = raw.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
+		_ = raw.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 		_, _ = raw.Write([]byte(answer))
 	}
 	_ = raw.Close()

@@ -58,6 +58,7 @@ func judge(t *testing.T, n *node, record *recorder, name, wire string, want verd
 // HAZARDS TE.TE, CL.TE, TE.CL: a coding that one server reads and another does not.
 // Every byte that is no letter stands once at every place of the line.
 func TestMangledTransferEncoding(t *testing.T) {
+	t.Parallel()
 	n, record := mangledNode(t, plainHTTP1)
 	places := map[string]string{
 		"before the name": "%sTransfer-Encoding: chunked", "in the name": "Transfer%s-Encoding: chunked",
@@ -174,6 +175,7 @@ func TestMangledChunks(t *testing.T) {
 // HAZARDS CL.0 and 0.CL, early bytes of an upgrade, HTTP/1.0 with a coding,
 // pipelining: what stands behind a request is the next one or nothing.
 func TestWhatFollowsARequest(t *testing.T) {
+	t.Parallel()
 	n, record := mangledNode(t, plainHTTP1)
 	get := "GET /b HTTP/1.1\r\nHost: x\r\n\r\n"
 	inner := get + "padding"
@@ -221,6 +223,7 @@ func TestWhatFollowsARequest(t *testing.T) {
 
 // However a message is cut into pieces, it is the same message.
 func TestPiecesMeanTheSame(t *testing.T) {
+	t.Parallel()
 	n, record := mangledNode(t, plainHTTP1)
 	wire := "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\nX: y\r\n\r\n" +
 		"POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabcGET /c HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -292,6 +295,7 @@ func shortVectors(t testing.TB) (wires []string) {
 // Neighbours of all vectors, found by chance: the origin sees what a strict parser
 // sees, or less.
 func TestNeighboursOfVectors(t *testing.T) {
+	t.Parallel()
 	n, record := mangledNode(t, plainHTTP1)
 	r := rand.New(rand.NewPCG(1, 2))
 	seeds := shortVectors(t)

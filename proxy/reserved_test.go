@@ -70,7 +70,7 @@ func TestCallsThatAreNotKept(t *testing.T) {
 func TestBadCalls(t *testing.T) {
 	e := &engines{}
 	n := start(t, pages(t, "text/html", shopPage), setup{engines: e})
-	bomb := string(packBytes(strings.Repeat(" ", 64<<20)))
+	bomb := string(packBytes(strings.Repeat(" ", 10*event.MaxBatch)))
 	cases := []struct {
 		name, method, path, body string
 		status                   int

@@ -7,16 +7,12 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/sedge-proxy/sedge/decision"
 	"github.com/sedge-proxy/sedge/event"
-
-	"github.com/sedge-proxy/sedge/internal/corpus"
 )
 
 // readAnswer reads one answer with Content-Length from a raw connection.
@@ -37,27 +33,9 @@ func readAnswer(t testing.TB, c net.Conn) string {
 // Pages that no experience concerns come through byte by byte, in any coding, and
 // so do those that are concerned and not edited.
 func TestByteIdentity(t *testing.T) {
-	files, err := filepath.Glob(corpus.Path(t, "html", "pages") + "/*.html")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no pages: %v", err)
-	}
-	content := map[string]string{}
-	for _, file := range files {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		content["/"+filepath.Base(file)] = string(b)
-	}
-	o := origin(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		body := content[r.URL.Path]
-		if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
-			w.Header().Set("Content-Encoding", "gzip")
-			body = string(packBytes(body))
-		}
-		_, _ = io.WriteString(w, body)
-	})
+	t.Parallel() // it computes
+	content := realPages(t)
+	o := origin(t, content.serve)
 	watching := text("body", "x")
 	watching.Edits[0].Apply = false
 	setups := map[string]*engines{
@@ -67,13 +45,14 @@ func TestByteIdentity(t *testing.T) {
 	}
 	for name, e := range setups {
 		n := start(t, o, setup{engines: e})
-		for path, want := range content {
+		for path, page := range content {
+			want := page.plain
 			for _, coding := range []string{"identity", "gzip"} {
 				r := n.get(path, "Accept-Encoding", coding)
 				if got := decoded(t, r); got != want {
 					t.Errorf("%s, %s, %s: %d bytes came, %d were sent", name, path, coding, len(got), len(want))
 				}
-				if coding == "gzip" && name != "only watched" && r.body != string(packBytes(want)) {
+				if coding == "gzip" && name != "only watched" && r.body != page.packed {
 					t.Errorf("%s, %s: the packed bytes differ", name, path)
 				}
 			}
@@ -131,9 +110,10 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 // passes as the origin sent it, like any page that cannot be edited; one of which a
 // part has left breaks.
 func TestGzipBomb(t *testing.T) {
+	t.Parallel() // it computes
 	var bomb bytes.Buffer
 	z := newFlushing(&bomb)
-	_, _ = io.CopyN(z, zeros{}, 64<<20)
+	_, _ = io.CopyN(z, zeros{}, 3*bombFloor/2)
 	_ = z.Close()
 	for _, slow := range []bool{false, true} {
 		answered := make(chan struct{})

@@ -94,7 +94,8 @@ func TestOldTLSIsRefused(t *testing.T) {
 // Connections count alike however they come, also before their handshake is done;
 // one that never shakes hands is closed in the time of a head.
 func TestLimitsCountTLS(t *testing.T) {
-	n := start(t, pages(t, "text/plain", "ok"), setup{over: overTLS, config: Config{MaxConnectionsPerIP: 2, HeaderTimeout: 300 * time.Millisecond}})
+	t.Parallel() // it waits
+	n := start(t, pages(t, "text/plain", "ok"), setup{over: overTLS, config: Config{MaxConnectionsPerIP: 2, HeaderTimeout: 2 * time.Second}})
 	dial := func(address string) net.Conn {
 		c, err := net.Dial("tcp", address)
 		if err != nil {
