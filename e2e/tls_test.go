@@ -59,11 +59,7 @@ func TestHTTPSSite(t *testing.T) {
 		t.Errorf("cookies %q", cookies)
 	}
 
-	curl, err := exec.LookPath("curl")
-	if err != nil {
-		t.Skip("no curl here")
-	}
-	out, err := exec.CommandContext(t.Context(), curl, "-sS", "--http2", "--cacert", files.ca, "-A", agent, "-w", " %{http_version}", base+"/").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), program(t, "curl"), "-sS", "--http2", "--cacert", files.ca, "-A", agent, "-w", " %{http_version}", base+"/").CombinedOutput()
 	if err != nil || string(out) != want+" 2" {
 		t.Errorf("curl: %q, %v", out, err)
 	}

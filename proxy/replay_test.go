@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"io"
 	"net/http"
 	"testing"
 	"time"
@@ -15,19 +16,33 @@ import (
 // as it came, every byte of it.
 func TestDamagedPageThatComesInParts(t *testing.T) {
 	page := append([]byte("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xff\xff"), bytes.Repeat([]byte("0123456789abcdef"), 2000)...)
+	rest := make(chan struct{})
 	o := origin(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		w.Header().Set("Content-Encoding", "gzip")
 		_, _ = w.Write(page[:20000])
 		_ = http.NewResponseController(w).Flush()
-		time.Sleep(20 * time.Millisecond) // longer than a whole page is waited for
+		<-rest
 		_, _ = w.Write(page[20000:])
 	})
 	n := start(t, o, setup{engines: always(text("#hero", "x"))})
 	_, cookie := n.visitor()
-	r := n.get("/", "Cookie", cookie, "Accept-Encoding", "gzip")
-	if r.body != string(page) {
-		t.Errorf("%d bytes came, want %d; the same at the beginning: %v", len(r.body), len(page), bytes.HasPrefix(page, []byte(r.body[:min(4096, len(r.body))])))
+	req, _ := http.NewRequest("GET", "http://"+n.addr+"/", nil)
+	req.Header = http.Header{"Cookie": {cookie}, "Accept-Encoding": {"gzip"}, "User-Agent": {"Mozilla/5.0 Firefox/130.0"}}
+	resp, err := n.client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body := make([]byte, 1)
+	_, err = io.ReadFull(resp.Body, body) // so the page was given up as one to take in at once
+	close(rest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	more, err := io.ReadAll(resp.Body)
+	if body = append(body, more...); err != nil || string(body) != string(page) {
+		t.Errorf("%d bytes came, want %d; the same at the beginning: %v; %v", len(body), len(page), bytes.HasPrefix(page, body[:min(4096, len(body))]), err)
 	}
 }
 

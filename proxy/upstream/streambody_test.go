@@ -460,11 +460,6 @@ func TestHTTP2SlowUploadsMakeRoom(t *testing.T) {
 	})
 	u := newUpstream(t, o.url(), clearText, func(c *Config) { c.MaxConns, c.DialTimeout = 4, 100*time.Millisecond })
 	uploads := u.members[0].pool.uploads
-	under := func() int {
-		uploads.mu.Lock()
-		defer uploads.mu.Unlock()
-		return len(uploads.under)
-	}
 	ended := make(chan error, 4)
 	begin := func(req *fasthttp.Request) *clientBody {
 		body := newClientBody(io.EOF)
@@ -476,21 +471,10 @@ func TestHTTP2SlowUploadsMakeRoom(t *testing.T) {
 		return body
 	}
 	bodies := []*clientBody{begin(chunkedPost(t)), begin(chunkedPost(t))}
-	eventually(t, "both are under way", func() bool { return under() == 2 })
+	eventually(t, "both are under way", func() bool { return uploads.count() == 2 })
 	bodies = append(bodies, begin(call(t)))
 	eventually(t, "a call is beside them", func() bool { return u.members[0].pool.active() == 3 })
-	uploads.mu.Lock()
-	for p := range uploads.under {
-		p := p.(*streamUpload)
-		p.began = p.began.Add(-2 * slowAge)
-	}
-	uploads.mu.Unlock()
-	if status, body, err := fetch(u, chunkedPost(t), strings.NewReader("third"), Options{}); status != 200 || body != "hello" || err != nil {
-		t.Errorf("in the place of a slow one: %d %q %v", status, body, err)
-	}
-	if err := <-ended; !errors.Is(err, ErrSlowBody) {
-		t.Errorf("the slow one ended with %v", err)
-	}
+	wantSlowOneReplaced(t, u, ended)
 	for _, body := range bodies {
 		close(body.pieces)
 	}
@@ -499,7 +483,7 @@ func TestHTTP2SlowUploadsMakeRoom(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	eventually(t, "all room is given back", func() bool { return len(uploads.room) == 0 && under() == 0 })
+	eventually(t, "all room is given back", func() bool { return len(uploads.room) == 0 && uploads.count() == 0 })
 }
 
 // However an origin pauses, ReadBefore loses nothing.

@@ -41,29 +41,13 @@ func TestSlowUploadsLeaveRoom(t *testing.T) {
 		}()
 		body.pieces <- "a"
 	}
-	under := func() int {
-		uploads.mu.Lock()
-		defer uploads.mu.Unlock()
-		return len(uploads.under)
-	}
-	eventually(t, "both are under way", func() bool { return under() == 2 })
+	eventually(t, "both are under way", func() bool { return uploads.count() == 2 })
 	wantOK(t, u, "hello")
 	_, _, err := fetch(u, chunkedPost(t), strings.NewReader("third"), Options{})
 	wantKind(t, err, Busy)
 
-	uploads.mu.Lock()
-	for p := range uploads.under {
-		p := p.(*upload)
-		p.began = p.began.Add(-2 * slowAge)
-	}
-	uploads.mu.Unlock()
-	if status, body, err := fetch(u, chunkedPost(t), strings.NewReader("third"), Options{}); status != 200 || body != "hello" || err != nil {
-		t.Errorf("in the place of a slow one: %d %q %v", status, body, err)
-	}
-	if err := <-ended; !errors.Is(err, ErrSlowBody) {
-		t.Errorf("the slow one ended with %v", err)
-	}
-	if n := under(); n != 1 {
+	wantSlowOneReplaced(t, u, ended)
+	if n := uploads.count(); n != 1 {
 		t.Errorf("%d of two slow ones are left, and one had to go", n)
 	}
 	for _, body := range bodies {
@@ -72,7 +56,37 @@ func TestSlowUploadsLeaveRoom(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Errorf("the one that was left: %v", err)
 	}
-	eventually(t, "all room is given back", func() bool { return len(uploads.room) == 0 && under() == 0 })
+	eventually(t, "all room is given back", func() bool { return len(uploads.room) == 0 && uploads.count() == 0 })
+}
+
+// count returns how many bodies are on their way.
+func (l *uploads) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.under)
+}
+
+// wantSlowOneReplaced makes the bodies on their way old, and wants one of them to make
+// room for another.
+func wantSlowOneReplaced(t *testing.T, u *Upstream, ended <-chan error) {
+	t.Helper()
+	uploads := u.members[0].pool.uploads
+	uploads.mu.Lock()
+	for p := range uploads.under {
+		switch p := p.(type) {
+		case *upload:
+			p.began = p.began.Add(-2 * slowAge)
+		case *streamUpload:
+			p.began = p.began.Add(-2 * slowAge)
+		}
+	}
+	uploads.mu.Unlock()
+	if status, body, err := fetch(u, chunkedPost(t), strings.NewReader("third"), Options{}); status != 200 || body != "hello" || err != nil {
+		t.Errorf("in the place of a slow one: %d %q %v", status, body, err)
+	}
+	if err := <-ended; !errors.Is(err, ErrSlowBody) {
+		t.Errorf("the slow one ended with %v", err)
+	}
 }
 
 // Event streams and tunnels live for as long as their clients like, and hardly need
