@@ -91,8 +91,7 @@ func passes(err error) bool {
 
 // noteAccept logs that a connection could not be taken, at most once a second.
 func (s *Server) noteAccept(err error) {
-	second := s.now().Unix()
-	if s.quietAccept.Swap(second) != second {
+	if s.quietAccept.due(s.now()) {
 		s.log.Warn("connections cannot be taken at the moment", "error", err.Error())
 	}
 }

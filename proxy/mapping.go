@@ -89,7 +89,7 @@ func allowsByHash(h *fasthttp.ResponseHeader) bool {
 // noteUnmapped tells, at most once a second, of a body that cannot be read.
 func (x *exchange) noteUnmapped() {
 	s := x.server
-	if second := s.now().Unix(); s.quietMapping.Swap(second) != second {
+	if s.quietMapping.due(s.now()) {
 		s.log.Warn("URLs not mapped", "reason", string(ReasonEncoding), "request_id", x.id, "upstream", x.route.upstream.Name())
 	}
 }

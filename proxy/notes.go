@@ -79,8 +79,7 @@ func (n *notes) blocked(blocks []rewrite.Block) {
 	for i := range blocks {
 		n.server.stats.PolicyRefused.Add(uint64(blocks[i].Count))
 	}
-	second := n.server.now().Unix()
-	if n.server.quietPolicy.Swap(second) == second {
+	if !n.server.quietPolicy.due(n.server.now()) {
 		return
 	}
 	for i := range blocks[:min(len(blocks), maxBlockedLines)] {

@@ -70,13 +70,13 @@ type Server struct {
 	pages     sync.Pool // *pageBody
 	packers   sync.Pool // *gzip.Writer
 	ids       sync.Pool // *[16]byte
-	quiet     [len(reasons)]atomic.Int64
+	quiet     [len(reasons)]everySecond
 	wholeTime time.Duration // how long a page may take to be taken as a whole
 
-	quietPolicy  atomic.Int64 // second of the last log line on a policy
-	quietAccept  atomic.Int64 // likewise on connections that could not be taken
-	receipts     sync.Pool    // *receipt
-	quietMapping atomic.Int64 // likewise, on a body whose URLs cannot be mapped
+	quietPolicy  everySecond // lines of the log on a policy
+	quietAccept  everySecond // likewise on connections that could not be taken
+	receipts     sync.Pool   // *receipt
+	quietMapping everySecond // likewise on a body whose URLs cannot be mapped
 
 	traceSecond, traced atomic.Int64 // how many requests are traced in this second
 
@@ -369,14 +369,20 @@ func (x *exchange) noteFailOpen(reason Reason, details ...any) {
 	x.reason = reason
 	s := x.server
 	s.stats.failOpen(reason)
-	second := s.now().Unix()
 	for i, r := range reasons {
-		if r == reason && s.quiet[i].Swap(second) == second {
+		if r == reason && !s.quiet[i].due(s.now()) {
 			return
 		}
 	}
 	s.log.Warn("page not personalized", append([]any{"reason", string(reason), "request_id", x.id, "path", clean(x.page.Path, 256)}, details...)...)
 }
+
+// everySecond is for log lines that come once a second at most, however often there
+// is cause for them: they must not fill the disk.
+type everySecond struct{ last atomic.Int64 }
+
+// due reports whether there was no line in this second yet, and notes that there is.
+func (e *everySecond) due(now time.Time) bool { return e.last.Swap(now.Unix()) != now.Unix() }
 
 // quietLogger takes what fasthttp wants to say. Its messages may hold bytes of an
 // attacker, so only the fact is logged.
