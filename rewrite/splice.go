@@ -299,8 +299,9 @@ func (r *Rewriter) runsBefore(p *Page, to int32) {
 	at, _ := slices.BinarySearchFunc(p.runs, int32(r.flushed), func(t textRun, from int32) int { return int(t.from - from) })
 	for ; at < len(p.runs) && p.runs[at].to <= to; at++ {
 		t := p.runs[at]
-		if p.mute && t.to == p.tail {
-			break
+		if p.mute && t.to == p.tail { // it ends with the page, in an element that does not
+			r.checkRun(int(t.to - t.from))
+			return
 		}
 		if t.from >= p.changedAt {
 			r.encoding = p.later

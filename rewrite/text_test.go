@@ -153,6 +153,25 @@ func TestReplaceTextInChunks(t *testing.T) {
 	})
 }
 
+// TestLongTextOfOpenElement holds a compiled page to what a stream says of text that
+// is too long to be held, in an element that does not end.
+func TestLongTextOfOpenElement(t *testing.T) {
+	program := compile(t, replaceText("title", "x", "y"))
+	for _, end := range []string{"", "</title>"} {
+		for size, want := range map[int]Reason{35: NotBailed, 36: BailedMemory} {
+			src, limits := "<title>"+strings.Repeat("a", size)+end, Limits{Memory: 35, Encoding: EncodingUTF8}
+			stream := rewrite(t, program, src, limits, nil)
+			page, reason := CompilePage([]byte(src), limits)
+			if page == nil {
+				t.Fatalf("not compiled: %s", reason)
+			}
+			if s := page.Splice(program, Given{}); stream.bailed != want || s.Bailed() != want {
+				t.Errorf("%d bytes, end %q: the stream says %q, the splice %q, want %q", size, end, stream.bailed, s.Bailed(), want)
+			}
+		}
+	}
+}
+
 // TestReplaceTextKeepsBytes checks that what no pattern matches stays as it came.
 func TestReplaceTextKeepsBytes(t *testing.T) {
 	program := compile(t, replaceText("html", "\u2603+", "x"), replaceText("body", "(?s)nowhere.*\u2603", "x"))
