@@ -71,6 +71,7 @@ type overload struct {
 	begun  time.Time
 	pipe   *os.File      // where the canary is sent; nil before start
 	sent   atomic.Int64  // when it was last sent, in nanoseconds
+	back   atomic.Int64  // when it last came back
 	away   atomic.Bool   // it has not come back
 	before uint32        // requests that had come when it was sent; of whoever sends it
 	came   atomic.Uint32 // requests since start
@@ -132,7 +133,8 @@ func (o *overload) watch(read *os.File) {
 			return
 		}
 		now, share := time.Now(), o.share.Load()
-		delay := now.Sub(o.begun) - time.Duration(o.sent.Load())
+		back := now.Sub(o.begun)
+		delay := back - time.Duration(o.sent.Load())
 		long := delay > o.maxDelay && o.came.Load()-o.before >= o.fewest
 		stands := queue.stands(now, long) || long && share < wholeShare
 		switch {
@@ -146,6 +148,7 @@ func (o *overload) watch(read *os.File) {
 		if o.maxMemory > 0 {
 			o.watchMemory(now, memory())
 		}
+		o.back.Store(int64(back))
 		o.away.Store(false)
 	}
 }
@@ -203,7 +206,7 @@ func (o *overload) sendCanary() time.Duration {
 	case since < sampleEvery || o.away.Swap(true):
 		return 0
 	}
-	if due := since/sampleEvery - 1; due > 0 {
+	if due := (now-time.Duration(o.back.Load()))/sampleEvery - 1; due > 0 {
 		o.delay.Store(0) // of canaries that were not sent: there was nobody to wait
 		for share := o.share.Load(); share < wholeShare && due > 0; due-- {
 			share = nextShare(share, 0)

@@ -206,6 +206,25 @@ func TestQueueStands(t *testing.T) {
 	}
 }
 
+// While a canary is away nothing is known to be over: only the time since it came back
+// is one without a queue.
+func TestShareWaitsForTheCanary(t *testing.T) {
+	o := newOverload(&Config{MaxInFlight: 1, MaxQueueDelay: time.Millisecond}, new(atomic.Int64), func() {})
+	if err := o.start(); err != nil {
+		t.Fatal(err)
+	}
+	defer o.stop()
+	late := 100 * sampleEvery
+	o.share.Store(leastShare)
+	o.delay.Store(int64(late))
+	o.sent.Store(int64(time.Since(o.begun) - late))
+	o.back.Store(int64(time.Since(o.begun)))
+	o.admits(true) // sends the next one
+	if share, delay := o.share.Load(), time.Duration(o.delay.Load()); share > leastShare+leastShare/10 || delay == 0 {
+		t.Errorf("share %d of at least %d, delay %v", share, leastShare, delay)
+	}
+}
+
 // The share grows back with time and not with requests: where most clients have left, the
 // others would be refused for minutes.
 func TestShareGrowsWithoutRequests(t *testing.T) {
@@ -218,6 +237,7 @@ func TestShareGrowsWithoutRequests(t *testing.T) {
 		defer o.stop()
 		o.share.Store(leastShare)
 		o.sent.Store(int64(time.Since(o.begun) - idle))
+		o.back.Store(o.sent.Load())
 		o.admits(true)
 		if share := float64(o.share.Load()) / wholeShare; share < above || share > below {
 			t.Errorf("share %.3f after %v without a request, want %.2f to %.2f", share, idle, above, below)

@@ -81,6 +81,7 @@ func measureLoad(n *node, length time.Duration, conns int, factor float64) error
 	report("as many as it can (8 at a time)", most.served, most)
 	calm := l.run(0.7*most.served, length)
 	report("70 % of that", 0.7*most.served, calm)
+	l.run(factor*most.served, length/5) // the limits find their place
 	over := l.run(factor*most.served, length)
 	report(fmt.Sprintf("%g times that", factor), factor*most.served, over)
 	fmt.Printf("p99 at overload : p99 at 70 %% = %.2f (aim: at most 5)\n\n", ms(over.p99)/ms(calm.p99))
