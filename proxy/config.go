@@ -83,8 +83,9 @@ type Config struct {
 	// there is none, the new one is answered with 503.
 	MaxConnections int `mapstructure:"max_connections"`
 
-	// MaxConnectionsPerIP bounds the connections of one address; 0 (default)
-	// means no limit. It must stay 0 behind a load balancer.
+	// MaxConnectionsPerIP bounds the connections of one address, over IPv6 of its
+	// network of 64 bits; 0 (default) means no limit. It must stay 0 behind a load
+	// balancer, unless that tells addresses by the PROXY protocol.
 	MaxConnectionsPerIP int `mapstructure:"max_connections_per_ip"`
 
 	// MaxInFlight bounds the requests that wait for the head of their answer; 8192

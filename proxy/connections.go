@@ -49,6 +49,7 @@ func (c *connections) claim(p *place, ip netip.Addr) bool {
 	if limit == 0 || !ip.IsValid() {
 		return true
 	}
+	ip = household(ip)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ips[ip] >= limit {
@@ -59,6 +60,15 @@ func (c *connections) claim(p *place, ip netip.Addr) bool {
 		p.ip = ip
 	}
 	return true
+}
+
+// household is what one client can take its addresses from: over IPv6 a network of 64
+// bits, of which a provider gives each at least one.
+func household(ip netip.Addr) netip.Addr {
+	if ip = ip.Unmap(); ip.Is4() {
+		return ip
+	}
+	return netip.PrefixFrom(ip.WithZone(""), 64).Masked().Addr()
 }
 
 // lookedAt is how many connections are looked at for one to close.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -353,6 +354,18 @@ func TestConnectionsPerAddress(t *testing.T) {
 	eventually(t, "room again", func() bool {
 		return strings.HasPrefix(n.raw("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), "HTTP/1.1 200")
 	})
+}
+
+// One client has a whole network of addresses over IPv6.
+func TestConnectionsPerNetwork(t *testing.T) {
+	for ip, want := range map[string]string{
+		"192.0.2.1": "192.0.2.1", "::ffff:192.0.2.1": "192.0.2.1",
+		"2001:db8:1:2:3:4:5:6": "2001:db8:1:2::", "2001:db8:1:3::1": "2001:db8:1:3::", "fe80::1%eth0": "fe80::",
+	} {
+		if got := household(netip.MustParseAddr(ip)).String(); got != want {
+			t.Errorf("%s: got %s, want %s", ip, got, want)
+		}
+	}
 }
 
 func TestLogsHoldNoBytesOfAttackers(t *testing.T) {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -104,6 +105,34 @@ func TestInitHidesVia(t *testing.T) {
 	f(func(via string) bool { return via == "" }, true)
 	f(func(string) bool { return true }, false)
 	f(func(string) bool { return false }, false)
+}
+
+// TestInitMapsURLs of a site whose first page leads on by full addresses, and only then.
+func TestInitMapsURLs(t *testing.T) {
+	f := func(page string, want bool) {
+		t.Helper()
+		site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, strings.ReplaceAll(page, "SITE", r.Host))
+		}))
+		defer site.Close()
+		code, out, errs := command(t, "init", "--upstream", site.URL)
+		if got := strings.Contains(out, "\n    map_urls: [html] "); code != 0 || got != want {
+			t.Errorf("%s: got %d, mapped %v, want %v:\n%s%s", page, code, got, want, out, errs)
+		}
+		if n := strings.Count(out, "map_urls"); n != 1 {
+			t.Errorf("map_urls is there %d times:\n%s", n, out)
+		}
+		if _, err := config.Parse("sedge.yaml", []byte(out), config.Options{}); err != nil {
+			t.Errorf("%v", err)
+		}
+	}
+	f(`<a href="http://SITE/about">About</a>`, true)
+	f(`<A HREF=' //SITE'>Home</A>`, true)
+	f(`<form action="http://SITE/search"><input name=q></form>`, true)
+	f(`<a href="/about">About</a>`, false)
+	f(`<link rel="canonical" href="http://SITE/"><meta property="og:url" content="http://SITE/">`, false)
+	f(`<a href="http://other.example/?from=http://SITE/">elsewhere</a>`, false)
+	f(`<!-- <a href="http://SITE/"> --><script>"<a href='http://SITE/'>"</script>`, false)
 }
 
 // TestReadme holds the README's configurations, and its message about a mistake, true.

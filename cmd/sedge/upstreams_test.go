@@ -22,7 +22,7 @@ func TestUpstreamsOutliveReloads(t *testing.T) {
 	config := func(name string, weights ...int) []upstream.Config {
 		c := upstream.Config{Name: name}
 		for i, w := range weights {
-			c.Servers = append(c.Servers, upstream.Server{URL: fmt.Sprintf("http://192.0.2.%d", i+1), Weight: w})
+			c.Servers = append(c.Servers, upstream.Server{URL: fmt.Sprintf("http://192.0.2.%d", i+1), Weight: new(w)})
 		}
 		return []upstream.Config{c}
 	}

@@ -17,7 +17,7 @@ func balanced(t testing.TB, balance string, random func() uint64, weights ...int
 	return newUpstreamIn(t, Deps{Now: c.now, Random: random}, "", func(cfg *Config) {
 		cfg.Balance = balance
 		for i, w := range weights {
-			cfg.Servers = append(cfg.Servers, Server{URL: fmt.Sprintf("http://192.0.2.%d", i+1), Weight: w})
+			cfg.Servers = append(cfg.Servers, Server{URL: fmt.Sprintf("http://192.0.2.%d", i+1), Weight: new(w)})
 		}
 	})
 }

@@ -3,6 +3,8 @@ package upstream
 import (
 	"errors"
 	"io"
+	"sync/atomic"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
@@ -32,6 +34,8 @@ type Body struct {
 	reusable bool  // by the head of the answer
 	left     int64 // of a body whose length is known
 	chunks   Chunks
+	read     int          // bytes, up to largeAnswer
+	handed   atomic.Int64 // when the client was given the last of a large one, Unix nanoseconds; 0: it waits for more
 
 	header *fasthttp.ResponseHeader // where trailers go; nil after Take
 	taken  bool
@@ -77,8 +81,12 @@ func (b *Body) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	n, err := b.read(p)
+	if b.read >= largeAnswer {
+		b.handed.Store(0)
+	}
+	n, err := b.receive(p)
 	if err == nil {
+		b.hand(n)
 		return n, nil
 	}
 	if err == io.EOF {
@@ -90,7 +98,26 @@ func (b *Body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (b *Body) read(p []byte) (int, error) {
+// hand notes that the client has something to take.
+func (b *Body) hand(n int) {
+	if b.read < largeAnswer {
+		if b.read += n; b.read < largeAnswer {
+			return
+		}
+		b.lease().pool.answers.add(b)
+	}
+	b.handed.Store(time.Now().UnixNano())
+}
+
+// lease is valid until the end of the body.
+func (b *Body) lease() *lease {
+	if b.stream != nil {
+		return &b.stream.lease
+	}
+	return &b.conn.lease
+}
+
+func (b *Body) receive(p []byte) (int, error) {
 	switch b.framing {
 	case byLength:
 		n, err := b.conn.br.Read(p[:min(int64(len(p)), b.left)])
@@ -133,6 +160,9 @@ func (b *Body) Close() error {
 func (b *Body) finish(cause error) error {
 	if b.err != nil {
 		return nil
+	}
+	if b.read >= largeAnswer {
+		b.lease().pool.answers.remove(b)
 	}
 	c := b.conn
 	b.conn, b.err, b.header = nil, cause, nil

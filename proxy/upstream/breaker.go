@@ -134,7 +134,7 @@ func (u *Upstream) mayRetry() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	total := s.window.sum(now)
-	if float64(total.retries) >= float64(limit.Budget)*float64(total.requests)+float64(limit.MinPerSecond*windowSeconds) {
+	if float64(total.retries) >= float64(*limit.Budget)*float64(total.requests)+float64(*limit.MinPerSecond*windowSeconds) {
 		s.overBudget.Add(1)
 		return false
 	}

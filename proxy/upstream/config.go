@@ -149,8 +149,9 @@ type Config struct {
 	// requests share one, the requests under way. Default 512. Request bodies
 	// that are sent as they come, which are those without a length or of more than
 	// 16 KiB, get at most half of them, so that slow clients cannot take them all.
-	// Calls of gRPC over HTTP/2 are not held to that half. Event streams and upgraded
-	// connections are counted apart, at most 16 times as many.
+	// Calls of gRPC over HTTP/2 are not held to that half. Event streams, upgraded
+	// connections, and large answers that clients are slow with while others wait, are
+	// counted apart, at most 16 times as many.
 	MaxConns int `mapstructure:"max_conns"`
 
 	// MaxPending bounds the requests that wait for a connection to a server; more
@@ -206,7 +207,7 @@ type Server struct {
 
 	// Weight is the server's part of the requests, relative to the others'; at most
 	// 1000. Default 1.
-	Weight int `mapstructure:"weight"`
+	Weight *int `mapstructure:"weight"`
 
 	// Backup keeps the server for when all others are down.
 	Backup bool `mapstructure:"backup"`
@@ -290,11 +291,12 @@ type Retry struct {
 	// Disabled sends every request once at most.
 	Disabled bool `mapstructure:"disabled"`
 
-	// Budget is the share of the requests that may be retried. Default 20%.
-	Budget decision.Share `mapstructure:"budget"`
+	// Budget is the share of the requests that may be retried. Default 20%; with 0,
+	// and 0 for MinPerSecond, none is.
+	Budget *decision.Share `mapstructure:"budget"`
 
 	// MinPerSecond is how many retries a second may be made beside that. Default 10.
-	MinPerSecond int `mapstructure:"min_per_second"`
+	MinPerSecond *int `mapstructure:"min_per_second"`
 }
 
 // Validate reports everything that is wrong with the settings.
@@ -352,11 +354,13 @@ func (c *Config) Validate() decision.Faults {
 		{"max_conns", c.MaxConns, mostConns}, {"max_pending", c.MaxPending, mostConns},
 		{"health.healthy", c.Health.Healthy, 100}, {"health.unhealthy", c.Health.Unhealthy, 100},
 		{"ejection.failures", c.Ejection.Failures, 1000}, {"breaker.requests", c.Breaker.Requests, 1_000_000},
-		{"retry.min_per_second", c.Retry.MinPerSecond, 1_000_000},
 	} {
 		if limit.value < 0 || limit.value > limit.most {
 			faults.Add(limit.path, "%d is not between 1 and %d", limit.value, limit.most)
 		}
+	}
+	if n := c.Retry.MinPerSecond; n != nil && (*n < 0 || *n > 1_000_000) {
+		faults.Add("retry.min_per_second", "%d is not between 0 and 1000000", *n)
 	}
 	c.validateHealth(&faults)
 	c.validateTLS(&faults)
@@ -402,8 +406,8 @@ func (c *Config) validateServers(faults *decision.Faults) {
 		default:
 			seen[o.address], schemes[o.secure] = true, true
 		}
-		if server.Weight < 0 || server.Weight > mostWeight {
-			faults.Add(at+".weight", "%d is not between 1 and %d", server.Weight, mostWeight)
+		if w := server.Weight; w != nil && (*w < 1 || *w > mostWeight) {
+			faults.Add(at+".weight", "%d is not between 1 and %d; to give a server nothing, leave it out", *w, mostWeight)
 		}
 		if server.Backup {
 			backups++
@@ -461,7 +465,7 @@ func (c *Config) setDefaults() {
 	}
 	c.Servers = slices.Clone(c.Servers)
 	for i := range c.Servers {
-		setDefault(&c.Servers[i].Weight, 1)
+		setDefault(&c.Servers[i].Weight, new(1))
 	}
 	setDefault(&c.Balance, RoundRobin)
 	setDefault(&c.Host, HostUpstream)
@@ -489,8 +493,8 @@ func (c *Config) setDefaults() {
 	setDefault(&c.Breaker.Requests, 20)
 	setDefault(&c.Breaker.Pause, time.Second)
 	setDefault(&c.Breaker.MaxPause, 30*time.Second)
-	setDefault(&c.Retry.Budget, 0.2)
-	setDefault(&c.Retry.MinPerSecond, 10)
+	setDefault(&c.Retry.Budget, new(decision.Share(0.2)))
+	setDefault(&c.Retry.MinPerSecond, new(10))
 }
 
 func setDefault[T comparable](value *T, otherwise T) {

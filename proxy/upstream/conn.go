@@ -100,6 +100,7 @@ const readBufferSize = 8 << 10
 // conn is one connection to the origin with what belongs to it.
 type conn struct {
 	StrictConn
+	lease    lease
 	pool     *pool
 	name     string // the client's host, where the certificate must hold that
 	address  string // as it was dialed
@@ -110,8 +111,6 @@ type conn struct {
 	peekErr  error
 	secure   bool
 	reused   bool
-	sends    bool // a body as it comes
-	long     bool // it holds no slot
 	idleFrom time.Time
 }
 

@@ -140,7 +140,7 @@ func TestConfigFaults(t *testing.T) {
 	bad := Config{URL: "ftp://x", Protocol: "spdy", Balance: "best", MaxPending: -1, ServerName: "a:1", ClientCertFile: "c", Resolve: -1, SlowStart: -1,
 		Health:   Health{Path: "x y", Host: " ", Interval: -1, Timeout: -1, Healthy: -1, Unhealthy: -1, Status: "2xx"},
 		Ejection: Ejection{Failures: -1, Time: -1, MaxTime: -1, Statuses: []int{503, 404}},
-		Breaker:  Breaker{Requests: -1, Pause: -1, MaxPause: -1}, Retry: Retry{MinPerSecond: -1},
+		Breaker:  Breaker{Requests: -1, Pause: -1, MaxPause: -1}, Retry: Retry{MinPerSecond: new(-1)},
 		Host: "a b", DialTimeout: -1, HeaderTimeout: -1, IdleTimeout: -1, KeepAlive: -1, MaxConns: -1, CAFile: "missing"}
 	var paths []string
 	for _, f := range bad.Validate() {
@@ -180,8 +180,8 @@ func TestServerFaults(t *testing.T) {
 		{"neither", Config{}, []string{"url"}},
 		{"too many", Config{Servers: many}, []string{"servers"}},
 		{"backups only", Config{Servers: []Server{{URL: "http://a", Backup: true}}}, []string{"servers"}},
-		{"each", Config{Servers: []Server{{URL: "a"}, {URL: "http://b:80"}, {URL: "http://B"}, {URL: "https://c"}, {URL: "http://d", Weight: 1001}}},
-			[]string{"servers[0].url", "servers[2].url", "servers[3].url", "servers[4].weight"}},
+		{"each", Config{Servers: []Server{{URL: "a"}, {URL: "http://b:80"}, {URL: "http://B"}, {URL: "https://c"}, {URL: "http://d", Weight: new(1001)}, {URL: "http://e", Weight: new(0)}}},
+			[]string{"servers[0].url", "servers[2].url", "servers[3].url", "servers[4].weight", "servers[5].weight"}},
 		{"times out of bounds", Config{URL: "http://a", DialTimeout: 1, StreamTimeout: 1000 * time.Hour, Health: Health{Path: "/", Interval: 1}},
 			[]string{"dial_timeout", "stream_timeout", "health.interval"}},
 		{"less than the first", Config{URL: "http://a", Ejection: Ejection{Time: time.Minute, MaxTime: time.Second}, Breaker: Breaker{Pause: time.Minute, MaxPause: time.Second}},
@@ -193,7 +193,7 @@ func TestServerFaults(t *testing.T) {
 		{"HTTP/2 without TLS over it", Config{Servers: []Server{{URL: "https://a"}, {URL: "https://b"}}, Protocol: HTTP2Clear}, []string{"protocol"}},
 		{"HTTP/2", Config{URL: "https://a", Protocol: HTTP2}, nil},
 		{"HTTP/2 without TLS", Config{Servers: []Server{{URL: "http://a"}, {URL: "http://b"}}, Protocol: HTTP2Clear}, nil},
-		{"fine", Config{Servers: []Server{{URL: "http://a"}, {URL: "http://b", Weight: 2}, {URL: "http://c", Backup: true}}, Balance: ByVisitor,
+		{"fine", Config{Servers: []Server{{URL: "http://a"}, {URL: "http://b", Weight: new(2)}, {URL: "http://c", Backup: true}}, Balance: ByVisitor,
 			Host: "shop.example:8443", ServerName: "shop.example", Health: Health{Path: "/up?full", Status: "204"}}, nil},
 	} {
 		test.cfg.Name = "test"

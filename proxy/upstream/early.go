@@ -83,7 +83,7 @@ func (b *TakenBody) readBefore(p []byte, until time.Time) (int, error) {
 			return 0, err
 		}
 	}
-	return (*Body)(b).read(p)
+	return (*Body)(b).receive(p)
 }
 
 // awaitChunk waits until what stands in front of the next chunk's data, or all that

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"slices"
@@ -294,10 +295,15 @@ var (
 )
 
 // relay hands a 1xx answer on.
-func (x *exchange) relay(raw []byte, s *scratch, reason []byte, opts *Options) error {
+func (x *exchange) relay(raw []byte, s *scratch, reason []byte, opts *Options) (err error) {
 	if opts.Informational == nil {
 		return nil
 	}
+	defer func() {
+		if r := recover(); r != nil { // the exchange must still be ended
+			err = fail("relay 1xx answer", fmt.Errorf("panic: %v", r))
+		}
+	}()
 	var header fasthttp.ResponseHeader
 	header.DisableNormalizing()
 	header.SetNoDefaultContentType(true)
@@ -374,7 +380,7 @@ func (x *exchange) accept(c *conn, s *scratch, resp *fasthttp.Response, reason [
 	}
 	c.ReadIdle = x.patience(resp)
 	if isEventStream(resp.Header.ContentType()) {
-		c.pool.prolong(c)
+		c.lease.prolong()
 	}
 	resp.SetBodyStream(b, size)
 	return nil

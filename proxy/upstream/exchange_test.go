@@ -298,6 +298,19 @@ func TestInformationalAnswersAreHandedOn(t *testing.T) {
 	}
 }
 
+// Whatever goes wrong with a 1xx answer, its exchange ends.
+func TestPanicOverInformationalAnswerLeaksNothing(t *testing.T) {
+	o := newOrigin(t, answering("HTTP/1.1 103 Early Hints\r\n\r\n"+okHello))
+	u := newUpstream(t, o.url())
+	_, _, err := fetch(u, get(t), nil, Options{Informational: func(int, *fasthttp.ResponseHeader) { panic("BUG") }})
+	if err == nil || !strings.Contains(err.Error(), "relay 1xx answer") {
+		t.Errorf("got %v", err)
+	}
+	if n := u.members[0].pool.active(); n != 0 {
+		t.Errorf("%d exchanges are still under way", n)
+	}
+}
+
 func TestTrailersAreKept(t *testing.T) {
 	o := newOrigin(t, answering("HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-Sum: 42\r\nGrpc-Status: 0\r\nContent-Length: 9\r\n\r\n"))
 	u := newUpstream(t, o.url())

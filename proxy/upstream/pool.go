@@ -16,13 +16,13 @@ var (
 	errBusy   = errors.New("all connections are in use")
 )
 
-// longPerConn is how many event streams and tunnels there may be for each of the
-// connections that others have.
+// longPerConn is how many exchanges there may be that last as long as the client
+// likes, for each of the connections that others have.
 const longPerConn = 16
 
-// pool lends out connections to one server. An exchange holds a slot for as long as
+// pool lends out connections to one server. An exchange holds a lease for as long as
 // it lasts, and a connection is dialed only when none is idle, so there are never
-// more connections than slots, event streams and tunnels apart.
+// more connections than slots, but for those of exchanges that last long.
 type pool struct {
 	id          serverID
 	origin      origin
@@ -34,6 +34,7 @@ type pool struct {
 	long        chan struct{} // of exchanges that last as long as the client likes
 	waiting     chan struct{}
 	uploads     *uploads
+	answers     answers
 	streams     *streamConns    // over HTTP/2, in the place of idle; nil over HTTP/1.1
 	alive       context.Context // until close
 	end         context.CancelFunc
@@ -74,14 +75,15 @@ func newPool(cfg *Config, id serverID, o origin, deps *Deps) (*pool, error) {
 // fresh is asked for. name is the client's host, where the origin's certificate must
 // hold that.
 func (p *pool) acquire(fresh, sends bool, name string) (*conn, error) {
-	if err := p.enter(sends); err != nil {
+	l, err := p.enter(sends)
+	if err != nil {
 		return nil, err
 	}
 	if !fresh {
 		now := p.now()
 		for c := p.pop(now, name); c != nil; c = p.pop(now, name) {
 			if c.quiet() {
-				c.reused, c.sends = true, sends
+				c.reused, c.lease = true, l
 				return c, nil
 			}
 			c.Close()
@@ -90,38 +92,64 @@ func (p *pool) acquire(fresh, sends bool, name string) (*conn, error) {
 	p.makeRoom()
 	c, err := p.dial(context.Background(), name)
 	if err != nil {
-		p.leave(sends)
+		l.leave()
 		return nil, err
 	}
-	c.sends = sends
+	c.lease = l
 	return c, nil
 }
 
+// lease is an exchange's place among those with a server.
+type lease struct {
+	pool  *pool
+	sends bool // a body as it comes
+	long  bool // it holds no slot
+}
+
 // enter waits for a slot. sends says that it is for a body that is sent as it comes.
-func (p *pool) enter(sends bool) error {
+func (p *pool) enter(sends bool) (lease, error) {
 	if sends {
 		if err := p.uploads.enter(p.id.dial); err != nil {
-			return &Error{Op: "wait for a connection", Kind: Busy, Server: p.origin.address, Err: err}
+			return lease{}, &Error{Op: "wait for a connection", Kind: Busy, Server: p.origin.address, Err: err}
 		}
 	}
 	if err := p.takeSlot(); err != nil {
 		if sends {
 			p.uploads.leave()
 		}
-		return err
+		return lease{}, err
 	}
 	if p.names != nil {
 		p.names.keepFresh(p.alive, p.now())
 	}
-	return nil
+	return lease{pool: p, sends: sends}, nil
 }
 
-// leave gives the slot back.
-func (p *pool) leave(sends bool) {
-	if sends {
-		p.uploads.leave()
+// leave gives the place back.
+func (l *lease) leave() {
+	if l.sends {
+		l.pool.uploads.leave()
 	}
-	<-p.slots
+	if l.long {
+		<-l.pool.long
+	} else {
+		<-l.pool.slots
+	}
+}
+
+// prolong gives the slot of an exchange back that will last as long as the client
+// likes, and needs little of the server: a few hundred of them would else leave no
+// slot for anybody. Where there are too many of them already, it keeps its slot.
+func (l *lease) prolong() {
+	if l.long {
+		return
+	}
+	select {
+	case l.pool.long <- struct{}{}:
+		l.long = true
+		<-l.pool.slots
+	default:
+	}
 }
 
 // active is how many exchanges there are.
@@ -151,14 +179,15 @@ func (p *pool) takeSlot() error {
 	default:
 		return &Error{Op: "wait for a connection", Kind: Busy, Server: p.origin.address, Err: errBusy}
 	}
-	timer := time.NewTimer(p.id.dial)
-	defer timer.Stop()
-	select {
-	case p.slots <- struct{}{}:
-		return nil
-	case <-timer.C:
-		return &Error{Op: "wait for a connection", Kind: Busy, Server: p.origin.address, Err: errBusy}
+	for left := p.id.dial; left > 0; left -= slowTurn / 2 {
+		p.answers.giveWay(time.Now())
+		select {
+		case p.slots <- struct{}{}:
+			return nil
+		case <-time.After(min(left, slowTurn/2)):
+		}
 	}
+	return &Error{Op: "wait for a connection", Kind: Busy, Server: p.origin.address, Err: errBusy}
 }
 
 // pop returns nil when no connection for that name is idle for a shorter time than
@@ -333,31 +362,11 @@ func dialKind(err error) Kind {
 // release takes a connection back. It is kept only if reuse says that both
 // directions ended cleanly and the origin has sent nothing more.
 func (p *pool) release(c *conn, reuse bool) {
-	sends, long := c.sends, c.long // before another exchange has it
-	c.sends = false
-	if !reuse || long || c.br.Buffered() > 0 || c.Conn.SetDeadline(time.Time{}) != nil || !p.push(c) {
+	l := c.lease // before another exchange has the connection
+	if !reuse || l.long || c.br.Buffered() > 0 || c.Conn.SetDeadline(time.Time{}) != nil || !p.push(c) {
 		c.Close()
 	}
-	if !long {
-		p.leave(sends)
-		return
-	}
-	if sends {
-		p.uploads.leave()
-	}
-	<-p.long
-}
-
-// prolong gives the slot of an exchange back that will last as long as the client
-// likes, and needs little of the server: a few hundred of them would else leave no
-// slot for anybody. Where there are too many of them already, it keeps its slot.
-func (p *pool) prolong(c *conn) {
-	select {
-	case p.long <- struct{}{}:
-		c.long = true
-		<-p.slots
-	default:
-	}
+	l.leave()
 }
 
 func (p *pool) push(c *conn) bool {

@@ -57,13 +57,14 @@ func (t *tries) connect() (link, error) {
 type link struct {
 	own    *conn
 	shared *streamConn
+	lease  lease // of what is shared
 }
 
 func (t *tries) acquire() (l link, err error) {
 	p := t.to.pool
 	name := p.clientName(t.req.Header.Host())
 	if p.streams != nil {
-		l.shared, err = p.streams.acquire(t.sends, name)
+		l.shared, l.lease, err = p.streams.acquire(t.sends, name)
 	} else {
 		l.own, err = p.acquire(t.fresh, t.sends, name)
 	}

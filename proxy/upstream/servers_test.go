@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/valyala/fasthttp"
+
+	"github.com/sedge-proxy/sedge/decision"
 )
 
 // clock stands still unless a test moves it.
@@ -77,7 +79,7 @@ func wantStates(t *testing.T, u *Upstream, want ...State) {
 
 func TestServersTakeTurnsByWeight(t *testing.T) {
 	origins := []*rawOrigin{newOrigin(t, named("a")), newOrigin(t, named("b"))}
-	u := servers(t, newClock(), origins, func(c *Config) { c.Servers[0].Weight = 3 })
+	u := servers(t, newClock(), origins, func(c *Config) { c.Servers[0].Weight = new(3) })
 	got := ""
 	for range 8 {
 		got += ask(t, u, Options{})
@@ -375,7 +377,7 @@ func TestRetriesAreBounded(t *testing.T) {
 	gone.close()
 	c := newClock()
 	u := servers(t, c, origins, func(c *Config) {
-		c.Ejection.Disabled, c.Retry.Budget, c.Retry.MinPerSecond = true, 0.1, 1
+		c.Ejection.Disabled, c.Retry.Budget, c.Retry.MinPerSecond = true, new(decision.Share(0.1)), new(1)
 	})
 	failed := 0
 	for range 200 {
@@ -456,7 +458,7 @@ func TestSuccessorKeepsConnectionsAndHealth(t *testing.T) {
 
 	// The weights change, and the last server goes.
 	cfg := first.cfg
-	cfg.Servers = []Server{{URL: origins[0].url()}, {URL: origins[1].url(), Weight: 5}}
+	cfg.Servers = []Server{{URL: origins[0].url()}, {URL: origins[1].url(), Weight: new(5)}}
 	second, err := first.With(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -20,7 +20,7 @@ type stream struct {
 	exchange
 	conn   *streamConn
 	call   bool // of gRPC: its silence is that of both directions together
-	sends  bool // a body as it comes, that counts as such
+	lease  lease
 	began  time.Time
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -64,7 +64,7 @@ func (u *Upstream) exchangeStreams(req *fasthttp.Request, resp *fasthttp.Respons
 			return err
 		}
 		x := newStream(u, t.to.server, l.shared, opts)
-		x.call, x.sends = call, t.sends
+		x.call, x.lease = call, l.lease
 		switch {
 		case length != 0:
 			x.gone = nil // reading the body shows it
@@ -260,6 +260,9 @@ func (x *stream) take(s *scratch, resp *fasthttp.Response, headOnly bool) error 
 	if !x.call {
 		x.limit = x.patience(resp)
 	}
+	if isEventStream(resp.Header.ContentType()) {
+		x.lease.prolong()
+	}
 	size := -1
 	if s.head.length > 0 {
 		size = int(s.head.length)
@@ -284,6 +287,7 @@ func (x *stream) end() (sent bool) {
 	if !x.launched {
 		x.conn.Release()
 	}
-	x.conn.pool.streams.release(x.conn, x.sends)
+	x.conn.pool.streams.drop(x.conn)
+	x.lease.leave()
 	return sent
 }

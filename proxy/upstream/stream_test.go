@@ -156,8 +156,8 @@ func (f *frames) hello(stream uint32) {
 // clearText makes an upstream speak HTTP/2 without TLS.
 func clearText(c *Config) { c.Protocol = HTTP2Clear }
 
-// handlerOrigin serves HTTP/2 with the standard library, over TLS if settings are
-// given, and returns its URL.
+// handlerOrigin serves with the standard library: HTTP/2 over TLS if settings are
+// given, else both versions in clear text. It returns its URL.
 func handlerOrigin(t testing.TB, settings *tls.Config, h http.HandlerFunc) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -165,6 +165,7 @@ func handlerOrigin(t testing.TB, settings *tls.Config, h http.HandlerFunc) strin
 		t.Fatal(err)
 	}
 	protocols := new(http.Protocols)
+	protocols.SetHTTP1(settings == nil)
 	protocols.SetHTTP2(settings != nil)
 	protocols.SetUnencryptedHTTP2(settings == nil)
 	server := &http.Server{Protocols: protocols, TLSConfig: settings, Handler: h, ErrorLog: log.New(io.Discard, "", 0)}

@@ -89,16 +89,16 @@ func newStreamConns(p *pool) *streamConns {
 // acquire finds room for a request on a connection, or makes one. Requests that come
 // together wait for one connection, and only those that it has no room for for the
 // next.
-func (s *streamConns) acquire(sends bool, name string) (*streamConn, error) {
-	if err := s.pool.enter(sends); err != nil {
-		return nil, err
+func (s *streamConns) acquire(sends bool, name string) (*streamConn, lease, error) {
+	l, err := s.pool.enter(sends)
+	if err != nil {
+		return nil, l, err
 	}
 	c, err := s.find(name)
 	if err != nil {
-		s.pool.leave(sends)
-		return nil, err
+		l.leave()
 	}
-	return c, nil
+	return c, l, err
 }
 
 func (s *streamConns) find(name string) (*streamConn, error) {
@@ -221,12 +221,7 @@ func (s *streamConns) dial(ctx context.Context, name string, connected []string)
 	return &streamConn{ClientConn: client, wire: w, pool: s.pool, name: name, address: address}, nil
 }
 
-// release gives a request's room back.
-func (s *streamConns) release(c *streamConn, sends bool) {
-	s.drop(c)
-	s.pool.leave(sends)
-}
-
+// drop gives a request's room on a connection back.
 func (s *streamConns) drop(c *streamConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

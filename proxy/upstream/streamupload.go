@@ -54,7 +54,7 @@ func newStreamUpload(x *stream, body io.Reader, length int64, opts *Options) *st
 	if !x.call {
 		b.stall = stoppedTimer(func() { x.giveUp("send request") })
 	}
-	if x.sends {
+	if x.lease.sends {
 		x.conn.pool.uploads.add(b)
 	}
 	return b
@@ -200,7 +200,7 @@ func (b *streamUpload) stop() bool {
 		b.stopped = true
 		b.written()
 		close(b.over)
-		if b.stream.sends {
+		if b.stream.lease.sends {
 			b.stream.conn.pool.uploads.remove(b)
 		}
 		if b.reading && b.interrupt != nil {

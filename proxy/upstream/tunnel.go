@@ -146,7 +146,7 @@ func (x *exchange) hijack(ctx *fasthttp.RequestCtx, c *conn, s *scratch, reason 
 	clean := s.head.appendClean(nil, c.head, reason, false, x.up.now())
 	clean = append(clean[:len(clean)-2], "Connection: Upgrade\r\nUpgrade: "...)
 	clean = append(append(clean, s.head.upgrade...), "\r\n\r\n"...)
-	c.pool.prolong(c)
+	c.lease.prolong()
 	t := &tunnel{up: x.up, origin: c, head: clean, onDone: onDone}
 	_ = c.Conn.SetDeadline(time.Time{})
 	c.InMessage = false

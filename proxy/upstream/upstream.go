@@ -120,7 +120,7 @@ func (u *Upstream) newMember(c Server) (*member, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &member{weight: float64(c.Weight), backup: c.Backup, checks: u.cfg.Health.Path != "", seed: hashText(o.address)}
+	m := &member{weight: float64(*c.Weight), backup: c.Backup, checks: u.cfg.Health.Path != "", seed: hashText(o.address)}
 	switch u.cfg.Host {
 	case HostUpstream:
 		m.host = o.host
