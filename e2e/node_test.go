@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -327,14 +328,24 @@ func freePorts(t *testing.T, count int) []string {
 	t.Helper()
 	addresses := make([]string, count)
 	for i := range addresses {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := listenAside(t)
 		defer l.Close() // after all are chosen, so that they differ
 		addresses[i] = l.Addr().String()
 	}
 	return addresses
+}
+
+// listenAside listens on a port that the system gives to no connection by itself, so
+// that it is still free when a node is told to take it.
+func listenAside(t *testing.T) net.Listener {
+	t.Helper()
+	for range 100 {
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000))); err == nil {
+			return l
+		}
+	}
+	t.Fatal("no port is free")
+	return nil
 }
 
 // tail returns the last n bytes of a text.
