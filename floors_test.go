@@ -41,6 +41,7 @@ var rooms = []room{
 	{path: "plugins/builtin/...", floor: 2, ours: []string{"plugins", "decision", "rewrite"}},
 	{path: "proxy", floor: 2, ours: []string{"decision", "visitor", "visitor/attributes", "event", "rewrite", "proxy/..."}, theirs: []string{"github.com/valyala/fasthttp", "github.com/klauspost/compress", "github.com/pires/go-proxyproto"}},
 	{path: "proxy/cache", floor: 2, ours: []string{"decision"}, theirs: []string{"github.com/valyala/fasthttp", "github.com/dgraph-io/ristretto"}},
+	{path: "proxy/coding", floor: 2, theirs: []string{"github.com/klauspost/compress", "github.com/molecule-man/go-brrr"}},
 	{path: "proxy/certificate", floor: 2, ours: []string{"decision"}, theirs: []string{"golang.org/x/crypto/acme"}},
 	{path: "proxy/...", floor: 2, ours: []string{"decision", "proxy/..."}, theirs: []string{"github.com/valyala/fasthttp"}},
 	{path: "ledger", floor: 3, ours: []string{"decision", "event/...", "profile/...", "kpi"}, theirs: []string{"go.etcd.io/bbolt"}},

@@ -16,11 +16,16 @@ type Problem struct {
 	Message string `json:"message"`
 }
 
-func (p Problem) Error() string {
-	if p.Path == "" {
-		return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.Message)
+func (p Problem) Error() string { return p.line("") }
+
+// Warning is Error for what is no fault, but worth a thought.
+func (p Problem) Warning() string { return p.line("warning: ") }
+
+func (p Problem) line(kind string) string {
+	if p.Path != "" {
+		kind += p.Path + ": "
 	}
-	return fmt.Sprintf("%s:%d:%d: %s: %s", p.File, p.Line, p.Column, p.Path, p.Message)
+	return fmt.Sprintf("%s:%d:%d: %s%s", p.File, p.Line, p.Column, kind, p.Message)
 }
 
 // Problems are all that is wrong with a configuration file, in the order of their places.

@@ -42,6 +42,7 @@ type Node struct {
 	Version string
 
 	Switches   Switches
+	Cache      Cache          // nil: nothing is kept
 	LastReload func() *Reload // nil before there was one
 }
 
@@ -139,6 +140,8 @@ func (s *Server) adminRoutes() http.Handler {
 		api.HandleFunc("PUT "+path, s.setSwitch)
 		api.HandleFunc("DELETE "+path, s.liftSwitch)
 	}
+	api.HandleFunc("GET /api/v1/cache", s.listCache)
+	api.HandleFunc("POST /api/v1/cache/purge", s.purgeCache)
 	api.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		writeError(w, http.StatusNotFound, "no such call; see GET / for what there is")
 	})
@@ -277,9 +280,13 @@ GET /api/v1/switches    what is off: kill switches, and what the configuration d
 PUT /api/v1/switches/KIND[/NAME]      turn off everything, a route, a plugin or an
                         experience; with {"reason": "…"} if you like
 DELETE /api/v1/switches/KIND[/NAME]   lift that switch
+GET /api/v1/cache[?prefix=URL&limit=N]   what is kept of the origin's answers
+POST /api/v1/cache/purge   let go of some of it: {"url": "…"}, {"prefix": "…"},
+                        {"tag": "…"} or {"everything": true}, and "soft": true
 
 The API asks for "Authorization: Bearer TOKEN"; the token lies in %s
-in the data directory. "sedge report" and "sedge bypass" find it by themselves.
+in the data directory. "sedge report", "sedge bypass" and "sedge cache" find it
+by themselves.
 `, s.node.Version, TokenFile)
 }
 

@@ -52,10 +52,14 @@ func openBrowser(t *testing.T, more ...chromedp.ExecAllocatorOption) *browser {
 	return b
 }
 
-// browser opens one that takes the front's certificate.
-func (f *front) browser(t *testing.T) *browser {
+// browser opens one that takes the front's certificate for a good one: with an error
+// that is only ignored, it would keep no copies of pages.
+func (f *front) browser(t *testing.T, more ...chromedp.ExecAllocatorOption) *browser {
 	t.Helper()
-	return openBrowser(t, chromedp.Flag("ignore-certificate-errors", f.roots != nil))
+	if f.key != "" {
+		more = append(more, chromedp.Flag("ignore-certificate-errors-spki-list", f.key))
+	}
+	return openBrowser(t, more...)
 }
 
 // do runs browser actions within a minute.

@@ -46,12 +46,15 @@ var checkedBinary = sync.OnceValues(func() (string, error) {
 	return build("sedge-race", "-race", "./cmd/sedge")
 })
 
+// coupons builds the example of a plugin that answers for each visitor.
+var coupons = sync.OnceValues(func() (string, error) { return build("coupons", "./examples/coupons") })
+
 func build(name string, args ...string) (string, error) {
 	path := filepath.Join(work, name)
 	cmd := exec.Command("go", append([]string{"build", "-o", path}, args...)...)
 	cmd.Dir = ".."
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build sedge: %w\n%s", err, out)
+		return "", fmt.Errorf("build %s: %w\n%s", name, err, out)
 	}
 	return path, nil
 }

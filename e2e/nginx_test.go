@@ -216,6 +216,7 @@ func TestNginxSite(t *testing.T) {
 		for name, personalize := range map[string]bool{"plain route": false, "an experience elsewhere": true} {
 			t.Run(name, func(t *testing.T) {
 				config := behind(base, personalize)
+				config["cache"] = map[string]any{"disabled": true} // each answer is nginx's own
 				config["experiences"] = []any{map[string]any{
 					"name": "hello", "pages": []string{"/elsewhere.html"},
 					"edits": []any{map[string]any{"select": "h1", "op": "set_inner", "text": "Changed"}},

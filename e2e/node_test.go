@@ -356,8 +356,18 @@ func tail(s string, n int) string {
 	return "…" + s[len(s)-n:]
 }
 
-// metric returns the value of a metric without labels.
+// metric returns the value of a metric, with its labels if it has some.
 func (n *node) metric(name string) float64 {
+	n.t.Helper()
+	value, found := n.metrics()[name]
+	if !found {
+		n.t.Fatalf("no metric %s", name)
+	}
+	return value
+}
+
+// metrics returns all metrics by name and labels.
+func (n *node) metrics() map[string]float64 {
 	n.t.Helper()
 	resp, err := http.Get(n.admin + "/metrics")
 	if err != nil {
@@ -368,11 +378,15 @@ func (n *node) metric(name string) float64 {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	_, rest, found := strings.Cut("\n"+string(text), "\n"+name+" ")
-	value, _, _ := strings.Cut(rest, "\n")
-	number, err := strconv.ParseFloat(value, 64)
-	if !found || err != nil {
-		n.t.Fatalf("no metric %s in %s", name, text)
+	values := map[string]float64{}
+	for line := range strings.Lines(string(text)) {
+		at := strings.LastIndexByte(strings.TrimSpace(line), ' ')
+		if at < 0 || line[0] == '#' {
+			continue
+		}
+		if value, err := strconv.ParseFloat(strings.TrimSpace(line[at+1:]), 64); err == nil {
+			values[line[:at]] = value
+		}
 	}
-	return number
+	return values
 }

@@ -17,6 +17,7 @@ type front struct {
 	*node
 	url    string         // base URL of the site
 	roots  *x509.CertPool // of the site's certificate; nil over plain HTTP
+	key    string         // its key's hash, for browsers to trust; "" over plain HTTP
 	server map[string]any // settings that the protocol needs
 	file   string         // of the configuration
 }
@@ -43,6 +44,7 @@ func (p protocol) front(t *testing.T) *front {
 	if p.secure {
 		files, address := newCertificate(t, "127.0.0.1"), freePorts(t, 1)[0]
 		f.url, f.roots = "https://"+address, files.roots(t)
+		f.key = files.keyHash(t)
 		f.server = map[string]any{"tls": map[string]any{
 			"listen": address, "certificates": []any{map[string]any{"cert_file": files.cert, "key_file": files.key}},
 		}}

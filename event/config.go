@@ -15,7 +15,7 @@ type Config struct {
 	// FsyncInterval is the longest time for which an event that nobody waits for
 	// (a page view from traffic) stays in memory. An event that is acknowledged
 	// is always on disk first, together with all others that came meanwhile.
-	// Default 10ms.
+	// Default 25ms.
 	FsyncInterval time.Duration `mapstructure:"fsync_interval"`
 
 	// QueueSize bounds the bytes that wait for the disk. Default 16MiB.
@@ -42,7 +42,7 @@ func (c Config) withDefaults() Config {
 		c.SegmentSize = 64 << 20
 	}
 	if c.FsyncInterval == 0 {
-		c.FsyncInterval = 10 * time.Millisecond
+		c.FsyncInterval = 25 * time.Millisecond
 	}
 	if c.QueueSize == 0 {
 		c.QueueSize = 16 << 20

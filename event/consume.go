@@ -44,22 +44,23 @@ func (c *Consumer) Close() {
 
 // Read returns up to max durable events from an offset on, and the offset at
 // which to go on. No events and next == from mean that nothing durable follows.
-// Damaged places are skipped, counted and logged.
-func (l *Log) Read(from Offset, max int) (events []Event, next Offset, err error) {
+// Damaged places are skipped, counted and logged. The events are appended to room.
+func (l *Log) Read(room []Event, from Offset, max int) (events []Event, next Offset, err error) {
+	events = room
 	next, err = l.Scan(from, func(payload []byte, _ Offset) (bool, error) {
-		var e Event
-		if err := json.Unmarshal(payload, &e); err != nil {
+		events = append(events, Event{})
+		if err := decode(payload, &events[len(events)-1]); err != nil {
+			events = events[:len(events)-1]
 			// The checksum is right, so another version of Sedge wrote this.
 			l.logger.Error("event log holds a record that this version cannot read; skipping it", "error", err)
 			return true, nil
 		}
-		events = append(events, e)
-		return len(events) < max, nil
+		return len(events)-len(room) < max, nil
 	})
 	return events, next, err
 }
 
-// Scan calls f with the JSON of each durable record from an offset on and with
+// Scan calls f with the payload of each durable record from an offset on and with
 // the offset behind it, until f returns false or an error or nothing durable
 // follows. It returns the offset at which to go on. The payload must not be kept.
 func (l *Log) Scan(from Offset, f func(payload []byte, end Offset) (bool, error)) (Offset, error) {
@@ -121,7 +122,9 @@ func (l *Log) scanFile(s *segment, from Offset, f func([]byte, Offset) (bool, er
 		return from, err
 	}
 	defer file.Close()
-	r := recordReader{file: file, limit: s.size}
+	window := l.windows.Get().(*[]byte)
+	defer l.windows.Put(window)
+	r := recordReader{file: file, limit: s.size, window: (*window)[:0]}
 	pos := int64(from - s.base)
 	for pos < s.size {
 		payload, at, err := r.next(pos)
@@ -180,10 +183,13 @@ func (l *Log) Since(t time.Time, events int) Offset {
 	return from
 }
 
-// PeekID returns the id in the JSON of a record, without decoding the rest; ""
+// PeekID returns the id in the payload of a record, without decoding the rest; ""
 // when it has none. An event that the proxy itself saw in traffic, whose id is
 // therefore never sent again, has none here either.
 func PeekID(payload []byte) string {
+	if len(payload) > 0 && payload[0] == formCompact {
+		return peekCompact(payload)
+	}
 	const head = `{"id":"`
 	if !bytes.HasPrefix(payload, []byte(head)) {
 		return ""

@@ -4,6 +4,7 @@
 package event
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sedge-proxy/sedge/decision"
@@ -57,6 +58,22 @@ type Event struct {
 	Conversions []Conversion       `json:"conversions,omitempty"`
 	Order       *Order             `json:"order,omitempty"`
 	Exposure    *decision.Exposure `json:"exposure,omitempty"` // of Trigger and Delivery
+}
+
+// Clone returns a copy that lasts when e is used for another event. Properties and
+// traits are not copied.
+func (e *Event) Clone() *Event {
+	c := *e
+	c.Conversions = slices.Clone(e.Conversions)
+	if e.Order != nil {
+		order := *e.Order
+		c.Order = &order
+	}
+	if e.Exposure != nil {
+		exposure := *e.Exposure
+		c.Exposure = &exposure
+	}
+	return &c
 }
 
 // Conversion is a goal that an event reached.

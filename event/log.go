@@ -54,6 +54,9 @@ type Log struct {
 	dropped   int64            // files dropped by retention
 	held      Offset           // 1 + base of the file of which it was said that a consumer holds it
 
+	batches sync.Pool // *Batch
+	windows sync.Pool // *[]byte of windowSize
+
 	kick  chan struct{} // the writer has something to do
 	hurry chan struct{} // somebody waits for the writer
 	file  segmentFile   // owned by the writer
@@ -88,6 +91,11 @@ func openLog(dir string, cfg Config, now func() time.Time, logger *slog.Logger,
 		changed: make(chan struct{}), consumers: make(map[*Consumer]Offset),
 		damaged: make(map[Offset]int64),
 		kick:    make(chan struct{}, 1), hurry: make(chan struct{}, 1),
+	}
+	l.batches.New = func() any { return &Batch{} }
+	l.windows.New = func() any {
+		b := make([]byte, windowSize)
+		return &b
 	}
 	if err := l.start(); err != nil {
 		if l.file != nil {
@@ -208,19 +216,31 @@ func (l *Log) resume() error {
 	return nil
 }
 
+// maxSpare is how large a buffer for one event is kept.
+const maxSpare = 16 << 10
+
 // Append queues one event and returns the offset behind it. The event is not
 // durable before [Log.Commit] of that offset returns nil. ErrBusy means that the
 // queue is full and nothing was queued.
 func (l *Log) Append(e *Event) (Offset, error) {
-	var b Batch
+	b := l.batches.Get().(*Batch)
+	defer l.giveBack(b)
 	if err := b.Add(e); err != nil {
 		return 0, err
 	}
-	ends, err := l.AppendBatch(&b, []int{0})
-	if err != nil {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.admit(len(b.bytes)); err != nil {
 		return 0, err
 	}
-	return ends[0], nil
+	return l.queue(b.bytes), nil
+}
+
+// giveBack keeps a batch for the next event, unless a large one was in it.
+func (l *Log) giveBack(b *Batch) {
+	if b.Reset(); cap(b.bytes) <= maxSpare {
+		l.batches.Put(b)
+	}
 }
 
 // AppendBatch queues the events of b at the given indexes, all of them or none,
@@ -233,23 +253,38 @@ func (l *Log) AppendBatch(b *Batch, indexes []int) ([]Offset, error) {
 	ends := make([]Offset, 0, len(indexes))
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
-		return nil, ErrClosed
-	}
-	if len(l.pending)+l.inflight+size > int(l.cfg.QueueSize) {
-		if l.failure != nil {
-			return nil, fmt.Errorf("%w: %w", ErrBusy, l.failure)
-		}
-		return nil, ErrBusy
+	if err := l.admit(size); err != nil {
+		return nil, err
 	}
 	for _, i := range indexes {
-		record := b.record(i)
-		l.pending = append(l.pending, record...)
-		l.tail += Offset(len(record))
-		ends = append(ends, l.tail)
+		ends = append(ends, l.queue(b.record(i)))
 	}
-	poke(l.kick)
 	return ends, nil
+}
+
+// admit says why records of a size cannot be queued, nil if they can. The caller
+// holds mu.
+func (l *Log) admit(size int) error {
+	switch {
+	case l.closed:
+		return ErrClosed
+	case len(l.pending)+l.inflight+size <= int(l.cfg.QueueSize):
+		return nil
+	case l.failure != nil:
+		return fmt.Errorf("%w: %w", ErrBusy, l.failure)
+	}
+	return ErrBusy
+}
+
+// queue appends a record to what waits and returns the offset behind it. The caller
+// holds mu.
+func (l *Log) queue(record []byte) Offset {
+	if len(l.pending) == 0 {
+		poke(l.kick)
+	}
+	l.pending = append(l.pending, record...)
+	l.tail += Offset(len(record))
+	return l.tail
 }
 
 // Fill says how full the queue is, from 0 to 1.

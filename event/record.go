@@ -10,14 +10,14 @@ import (
 )
 
 // A record is: length of the payload (4 bytes, little endian), CRC-32C over
-// these 4 bytes and the payload (4 bytes), payload (the event as JSON).
+// these 4 bytes and the payload (4 bytes), payload (the event, as JSON or compact).
 //
 // No text inside a payload can look like a record: the last byte of a length is
-// always zero, and JSON holds no zero byte.
+// always zero, and neither form of an event holds a zero byte.
 const (
 	headerSize = 8
 	maxRecord  = 512 << 10
-	minPayload = 2 // "{}"
+	minPayload = 2 // {} of JSON
 )
 
 // castagnoli is the table of the checksum.
@@ -32,14 +32,23 @@ type Batch struct {
 
 // Add encodes one more event.
 func (b *Batch) Add(e *Event) error {
-	payload, err := json.Marshal(e)
-	if err != nil {
-		return fmt.Errorf("encode event %q: %w", e.ID, err)
+	from := len(b.bytes)
+	b.bytes = append(b.bytes, make([]byte, headerSize)...)
+	encoded, ok := appendCompact(b.bytes, e)
+	if !ok {
+		payload, err := json.Marshal(e)
+		if err != nil {
+			b.bytes = b.bytes[:from]
+			return fmt.Errorf("encode event %q: %w", e.ID, err)
+		}
+		encoded = append(encoded[:from+headerSize], payload...)
 	}
-	if len(payload) > maxRecord {
-		return fmt.Errorf("encode event %q: %d bytes are more than %d", e.ID, len(payload), maxRecord)
+	b.bytes = encoded[:from]
+	if size := len(encoded) - from - headerSize; size > maxRecord {
+		return fmt.Errorf("encode event %q: %d bytes are more than %d", e.ID, size, maxRecord)
 	}
-	b.bytes = appendRecord(b.bytes, payload)
+	b.bytes = encoded
+	seal(encoded[from:])
 	b.ends = append(b.ends, len(b.bytes))
 	return nil
 }
@@ -57,11 +66,10 @@ func (b *Batch) record(i int) []byte {
 	return b.bytes[b.ends[i-1]:b.ends[i]]
 }
 
-func appendRecord(dst, payload []byte) []byte {
-	at := len(dst)
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(payload)))
-	dst = binary.LittleEndian.AppendUint32(dst, checksum(dst[at:at+4], payload))
-	return append(dst, payload...)
+// seal fills in the header of a record.
+func seal(record []byte) {
+	binary.LittleEndian.PutUint32(record, uint32(len(record)-headerSize))
+	binary.LittleEndian.PutUint32(record[4:], checksum(record[:4], record[headerSize:]))
 }
 
 func checksum(length, payload []byte) uint32 {
@@ -114,7 +122,7 @@ func (r *recordReader) at(pos int64) ([]byte, error) {
 		return nil, err
 	}
 	length := binary.LittleEndian.Uint32(head)
-	if length < minPayload || length > maxRecord || pos+headerSize+int64(length) > r.limit || head[headerSize] != '{' {
+	if length < minPayload || length > maxRecord || pos+headerSize+int64(length) > r.limit || !isForm(head[headerSize]) {
 		return nil, nil
 	}
 	record, err := r.view(pos, headerSize+int(length))
@@ -126,6 +134,10 @@ func (r *recordReader) at(pos int64) ([]byte, error) {
 	}
 	return record[headerSize:], nil
 }
+
+// isForm reports whether a payload may begin with b, as written by this version of
+// Sedge or another.
+func isForm(b byte) bool { return b == formJSON || b > 0 && b <= lastForm }
 
 // next returns the payload of the first valid record at or after pos and where
 // that record begins; errNoRecord when there is none.

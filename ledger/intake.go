@@ -111,7 +111,7 @@ func (in *Intake) recall() error {
 // Record takes an event that the proxy saw in traffic and returns at once. False
 // means that it was dropped for lack of room: page views first, then triggers
 // and deliveries (of all arms alike), conversions last. The id must be new. The
-// event belongs to the intake from here on.
+// event is changed, and belongs to the caller again when Record returns.
 func (in *Intake) Record(e *event.Event) bool {
 	in.complete(e)
 	e.Observed = true

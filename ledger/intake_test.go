@@ -59,7 +59,7 @@ func TestARetryIsNotAcknowledgedBeforeItsFirstIsDurable(t *testing.T) {
 	if err := n.intake.Accept(t.Context(), []event.Event{view("a", "v")}); err != nil {
 		t.Fatal(err)
 	}
-	events, _, err := n.log.Read(0, 10)
+	events, _, err := n.log.Read(nil, 0, 10)
 	if err != nil || len(events) != 1 {
 		t.Fatalf("%d events are durable, %v", len(events), err)
 	}
@@ -123,7 +123,7 @@ func TestUnderPressurePageViewsGoFirst(t *testing.T) {
 		case <-time.After(time.Millisecond):
 		}
 	}
-	waited, _, err := n.log.Read(end, 1<<20)
+	waited, _, err := n.log.Read(nil, end, 1<<20)
 	if err != nil || int64(len(waited)) != s.Recorded+1 {
 		t.Fatalf("%d events are in the log, %d were recorded: %v", len(waited), s.Recorded, err)
 	}

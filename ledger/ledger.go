@@ -48,20 +48,20 @@ var (
 
 // Config is how the ledger writes.
 type Config struct {
-	// BatchEvents is the most events that one transaction applies. Default 500.
+	// BatchEvents is the most events that one transaction applies. Default 5000.
 	BatchEvents int `mapstructure:"batch_events"`
 
 	// BatchInterval is how long events come together for one transaction.
-	// Default 20ms.
+	// Default 50ms.
 	BatchInterval time.Duration `mapstructure:"batch_interval"`
 }
 
 func (c Config) withDefaults() Config {
 	if c.BatchEvents == 0 {
-		c.BatchEvents = 500
+		c.BatchEvents = 5000
 	}
 	if c.BatchInterval == 0 {
-		c.BatchInterval = 20 * time.Millisecond
+		c.BatchInterval = 50 * time.Millisecond
 	}
 	return c
 }
@@ -87,7 +87,8 @@ type Ledger struct {
 	now      func() time.Time
 	logger   *slog.Logger
 
-	applying sync.Mutex // one batch at a time
+	applying sync.Mutex    // one batch at a time
+	batch    []event.Event // room for it
 	offset   atomic.Int64
 	live     atomic.Pointer[profile.Live]
 
@@ -229,7 +230,7 @@ const (
 
 	// busyLag is the number of waiting bytes from which on a batch is full
 	// enough to begin at once.
-	busyLag = 128 << 10
+	busyLag = 512 << 10
 )
 
 // Run follows the log until ctx ends or the log is closed, and returns nil then.
@@ -290,7 +291,9 @@ func (l *Ledger) step() error {
 	l.applying.Lock()
 	defer l.applying.Unlock()
 	from := event.Offset(l.offset.Load())
-	events, next, err := l.log.Read(from, l.cfg.BatchEvents)
+	events, next, err := l.log.Read(l.batch[:0], from, l.cfg.BatchEvents)
+	l.batch = events
+	defer clear(events) // visitors' data is not kept for longer than it is needed
 	if err == nil && next != from {
 		err = l.db.update(func(tx *bbolt.Tx) error { return apply(tx, events, next) })
 	}

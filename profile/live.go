@@ -184,8 +184,9 @@ func (l *Live) read(ctx context.Context, id string) (state *State, asOf event.Of
 }
 
 // Apply adds an accepted event to the visitor's profile in memory. end is the
-// offset behind the event in the log. The event must not change any more. Apply
-// does not wait for the store, except for one visitor with very many events.
+// offset behind the event in the log. Nothing of the event is kept that the caller
+// might change. Apply does not wait for the store, except for one visitor with very
+// many events.
 func (l *Live) Apply(e *event.Event, end event.Offset) {
 	sh := l.shard(e.Visitor)
 	sh.mu.Lock()
@@ -208,7 +209,7 @@ func (l *Live) Apply(e *event.Event, end event.Offset) {
 			v.state.Apply(e)
 		}
 	case len(v.waiting) < 4*maxWaiting:
-		v.waiting = append(v.waiting, queued{e, end})
+		v.waiting = append(v.waiting, queued{e.Clone(), end})
 	default:
 		v.needs = max(v.needs, end)
 	}

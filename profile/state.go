@@ -58,7 +58,9 @@ type State struct {
 	traits    []trait // by name
 	traitsCut bool    // more than MaxTraits were set
 
-	snapshot *decision.Profile // of this state, nil when it changed since
+	snapshot    *decision.Profile // of this state, nil when it changed since
+	countsShown map[string]int64  // as in the last snapshot, nil when they changed since
+	traitsShown map[string]any    // likewise
 }
 
 type interval struct{ start, end int64 }
@@ -149,6 +151,7 @@ func (s *State) count(name string) {
 	if name == "" || len(name) > MaxName {
 		return
 	}
+	s.countsShown = nil
 	for i := range s.counts {
 		if s.counts[i].name == name {
 			s.counts[i].n++
@@ -165,6 +168,7 @@ func (s *State) setTrait(name string, stamp event.Stamp, value any) {
 	if !ok || name == "" || len(name) > MaxName {
 		return
 	}
+	s.traitsShown = nil
 	i, found := slices.BinarySearchFunc(s.traits, name, func(t trait, name string) int { return compareText(t.name, name) })
 	switch {
 	case !found:
@@ -252,7 +256,7 @@ func (s *State) addOrder(o order) {
 }
 
 // Snapshot returns what is known as an immutable value. It is made once after
-// each change.
+// each change, and what has not changed is shared with the one before.
 func (s *State) Snapshot() *decision.Profile {
 	if s.snapshot != nil {
 		return s.snapshot
@@ -262,23 +266,33 @@ func (s *State) Snapshot() *decision.Profile {
 		PageViews: s.pageViews, Sessions: s.folded + int64(len(s.intervals)),
 		Orders: s.orders, Revenue: s.revenue,
 	}
-	if len(s.counts) > 0 {
-		p.Counts = make(map[string]int64, len(s.counts))
+	if s.countsShown == nil && len(s.counts) > 0 {
+		s.countsShown = make(map[string]int64, len(s.counts))
 		for _, c := range s.counts {
-			p.Counts[c.name] = c.n
+			s.countsShown[c.name] = c.n
 		}
 	}
-	for _, t := range s.traits {
+	if s.traitsShown == nil {
+		s.traitsShown = showTraits(s.traits)
+	}
+	p.Counts, p.Traits = s.countsShown, s.traitsShown
+	s.snapshot = p
+	return p
+}
+
+// showTraits returns the traits that have a value; nil for none.
+func showTraits(traits []trait) map[string]any {
+	var shown map[string]any
+	for _, t := range traits {
 		if t.value == nil {
 			continue
 		}
-		if p.Traits == nil {
-			p.Traits = make(map[string]any, len(s.traits))
+		if shown == nil {
+			shown = make(map[string]any, len(traits))
 		}
-		p.Traits[t.name] = t.value
+		shown[t.name] = t.value
 	}
-	s.snapshot = p
-	return p
+	return shown
 }
 
 func timeOf(milli int64) time.Time {

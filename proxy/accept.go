@@ -31,7 +31,11 @@ func (x *exchange) accept() bool {
 	authority, path, query := splitTarget(x.ctx.Request.Header.RequestURI())
 	x.whoAsks(authority)
 	x.rawPath = path
-	x.page.Path = readPath(x.ctx.Request.URI(), path)
+	if isPlainPath(path) {
+		x.page.Path = string(path)
+	} else {
+		x.page.Path = readPath(x.ctx.Request.URI(), path)
+	}
 	x.page.Query = string(query)
 	if limit := int64(x.server.cfg.MaxBody); limit > 0 && int64(x.ctx.Request.Header.ContentLength()) > limit {
 		x.fail(fasthttp.StatusRequestEntityTooLarge, errBodyTooLarge.Error())

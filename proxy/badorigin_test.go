@@ -83,7 +83,7 @@ func TestBadOrigins(t *testing.T) {
 				case err != nil || status != c.status || c.status == 200 && body != c.body || strings.Contains(body, "poison"):
 					t.Errorf("%d %q %v", status, body, err)
 				}
-				if n.server.CacheUsage().Entries != 0 {
+				if n.server.CacheUsage().Objects != 0 && c.broken {
 					t.Error("something was kept")
 				}
 				if status, body, err := fetchBy(n.clientAt(t, n.address()), n.base+"/sound"); status != 200 || body != "sound" || err != nil {

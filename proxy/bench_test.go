@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sedge-proxy/sedge/decision"
+	"github.com/sedge-proxy/sedge/proxy/cache"
 )
 
 // BenchmarkRequest measures one request over a kept connection, the client's and
@@ -29,24 +30,39 @@ func BenchmarkRequest(b *testing.B) {
 		routes  []Route
 		logged  bool
 		over    protocol
+		packed  bool // by the origin, in gzip
+		accept  string
+		cache   cache.Config
 	}{
-		{"plain", "no-store", always(plan), []Route{{Upstream: "origin", Personalize: new(bool)}}, false, ""},
-		{"pass-through", "no-store", &engines{}, nil, false, ""},
-		{"cached variant", "s-maxage=600", always(plan), nil, false, ""},
-		{"cached variant, access log", "s-maxage=600", always(plan), nil, true, ""},
-		{"cached variant, TLS", "s-maxage=600", always(plan), nil, false, overTLS},
-		{"uncached rewrite", "no-store", always(plan), nil, false, ""},
+		{name: "plain", control: "no-store", engines: always(plan), routes: []Route{{Upstream: "origin", Personalize: new(bool)}}},
+		{name: "pass-through", control: "no-store", engines: &engines{}},
+		{name: "cached variant", control: "s-maxage=600", engines: always(plan)},
+		{name: "cached variant, access log", control: "s-maxage=600", engines: always(plan), logged: true},
+		{name: "cached variant, TLS", control: "s-maxage=600", engines: always(plan), over: overTLS},
+		{name: "cached variant, gzip", control: "s-maxage=600", engines: always(plan), accept: "gzip"},
+		{name: "uncached rewrite", control: "no-store", engines: always(plan)},
+		{name: "gzip origin, seen before", control: "no-store", engines: always(plan), packed: true},
+		{name: "gzip origin, read", control: "no-store", engines: always(plan), packed: true, cache: cache.Config{Disabled: true}},
+		{name: "gzip origin, seen before, gzip", control: "no-store", engines: always(plan), packed: true, accept: "gzip"},
+		{name: "gzip origin, seen before, zstd", control: "no-store", engines: always(plan), packed: true, accept: "zstd"},
+		{name: "gzip origin, seen before, br", control: "no-store", engines: always(plan), packed: true, accept: "br"},
+		{name: "gzip origin, read, gzip", control: "no-store", engines: always(plan), packed: true, accept: "gzip", cache: cache.Config{Disabled: true}},
 	}
 	for _, c := range cases {
 		b.Run(c.name, func(b *testing.B) {
-			o := rawOrigin(b, func(r *bufio.Reader, conn net.Conn) { serveFixed(r, conn, page, c.control) })
-			n := start(b, o, setup{over: c.over, engines: discarding(c.engines), routes: c.routes, config: Config{AccessLog: &c.logged}})
+			body, control := page, c.control
+			if c.packed {
+				body, control = string(packBytes(page)), control+"\r\nContent-Encoding: gzip"
+			}
+			o := rawOrigin(b, func(r *bufio.Reader, conn net.Conn) { serveFixed(r, conn, body, control) })
+			n := start(b, o, setup{over: c.over, engines: discarding(c.engines), routes: c.routes, config: Config{AccessLog: &c.logged}, cache: c.cache})
+			n.server.wholeTime = time.Second
 			n.server.access = slog.New(slog.NewJSONHandler(io.Discard, nil))
 			_, cookie := n.visitor()
 			conn := n.dial()
 			_ = conn.SetDeadline(time.Time{})
 			request := []byte("GET /page?x=1 HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) Firefox/130.0\r\n" +
-				"Accept: text/html,*/*;q=0.8\r\nSec-Fetch-Dest: document\r\nCookie: a=b; " + cookie + "\r\n\r\n")
+				"Accept: text/html,*/*;q=0.8\r\nAccept-Encoding: " + c.accept + "\r\nSec-Fetch-Dest: document\r\nCookie: a=b; " + cookie + "\r\n\r\n")
 			r := bufio.NewReaderSize(conn, 64<<10)
 			b.ReportAllocs()
 			b.SetBytes(int64(len(page)))

@@ -8,8 +8,6 @@ import (
 	"sync"
 
 	"github.com/valyala/fasthttp"
-
-	"github.com/sedge-proxy/sedge/proxy/upstream"
 )
 
 var errNotRead = errors.New("BUG: a body on its way is written, not read")
@@ -81,7 +79,7 @@ var copyBuffers = sync.Pool{New: func() any {
 // passBody hands the origin's body through as it is.
 type passBody struct {
 	flowTarget
-	taken  *upstream.TakenBody
+	taken  source
 	header *fasthttp.ResponseHeader // where trailers go; nil for none
 	broken bool
 }
@@ -106,15 +104,13 @@ func (b *passBody) WriteTo(io.Writer) (total int64, err error) {
 			b.broken, err = true, errPanic
 		}
 	}()
-	buffer := copyBuffers.Get().(*[]byte)
-	defer copyBuffers.Put(buffer)
 	for {
-		n, err := b.taken.Read(*buffer)
-		if n > 0 {
-			if werr := b.write((*buffer)[:n]); werr != nil {
+		part, err := b.taken.Next()
+		if len(part) > 0 {
+			if werr := b.write(part); werr != nil {
 				return total, werr
 			}
-			total += int64(n)
+			total += int64(len(part))
 		}
 		switch {
 		case err == io.EOF:
@@ -130,5 +126,8 @@ func (b *passBody) WriteTo(io.Writer) (total int64, err error) {
 // CloseWithError ends the exchange with the origin.
 func (b *passBody) CloseWithError(error) error {
 	b.ended(b.broken)
-	return b.taken.Close()
+	s, taken := b.server, b.taken
+	*b = passBody{}
+	s.passed.Put(b)
+	return taken.Close()
 }

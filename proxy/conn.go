@@ -51,7 +51,8 @@ type conn struct {
 	interrupted atomic.Bool
 	closed      atomic.Bool
 
-	in intake
+	in       intake
+	goneFunc func() bool
 
 	// Of the goroutine that reads.
 	fresh     bool      // no request has come yet
@@ -66,7 +67,7 @@ type conn struct {
 	answered   bool   // a byte of the answer was written to a client who may still be sending
 	hold       bool   // keep the next write until the one after it
 	held       []byte // what is kept
-	vector     [4][]byte
+	vector     [][]byte
 	buffers    net.Buffers
 	delivery   *delivery
 	receipt    *receipt // of the answer under way
@@ -85,6 +86,7 @@ func newConn(nc net.Conn, p *place, s *Server) *conn {
 	if c.tls, _ = nc.(*tls.Conn); c.tls != nil {
 		c.out = nc
 	}
+	c.goneFunc = c.gone
 	p.phase.Store(&c.phase)
 	c.watchSocket()
 	return c
@@ -314,6 +316,15 @@ func (c *conn) write(data []byte, chunked bool) error {
 	return c.send(data, crlf)
 }
 
+// writeAll sends a body that is there, with the head that is kept, in one call to the
+// kernel if it is not large.
+func (c *conn) writeAll(parts [][]byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.answered = true
+	return c.send(parts...)
+}
+
 // flush sends what is kept. The caller holds mu.
 func (c *conn) flush() error { return c.send() }
 
@@ -322,6 +333,9 @@ func (c *conn) flush() error { return c.send() }
 func (c *conn) send(parts ...[]byte) error {
 	c.hold = false
 	n, total := 0, 0
+	if need := len(parts) + 1; len(c.vector) < need {
+		c.vector = make([][]byte, max(need, 4))
+	}
 	if len(c.held) > 0 {
 		c.vector[0] = c.held
 		n, total = 1, len(c.held)
@@ -387,7 +401,7 @@ func (c *conn) seal(parts [][]byte) error {
 
 // releaseSent lets go of what was sent. A large buffer is not kept for later.
 func (c *conn) releaseSent() {
-	c.vector = [4][]byte{}
+	clear(c.vector)
 	c.buffers = nil
 	if cap(c.held) > 16<<10 {
 		c.held = nil

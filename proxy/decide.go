@@ -6,6 +6,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/sedge-proxy/sedge/decision"
+	"github.com/sedge-proxy/sedge/proxy/cache"
 )
 
 // originsOwn is the plan of a page that could not be personalized.
@@ -171,10 +172,11 @@ func (x *exchange) redirect() bool {
 	}
 	resp := x.answer(max(action.Status, fasthttp.StatusFound))
 	resp.Header.Set(fasthttp.HeaderLocation, action.Redirect)
-	x.setPrivate(&resp.Header, cacheControl{})
-	x.setStatusHeaders(&resp.Header, "fwd=bypass")
+	x.setPrivate(&resp.Header, &cache.Directives{})
+	x.lookup.status.Forward = cache.ForwardBypass
+	x.setStatusHeaders(&resp.Header)
 	x.giveCookie(&resp.Header)
 	x.server.stats.Personalized.Add(1)
-	x.recordAtOnce(nil, nil)
+	x.expectWhole(x.newWatch())
 	return true
 }

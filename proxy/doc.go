@@ -9,9 +9,8 @@
 //	segment   which segments they are in
 //	assign    which arms of experiments they are in
 //	plan      what plugins want for this page
-//	variant   a finished page for the same plan, from memory
-//	fetch     the origin's page
-//	rewrite   the plan's edits, streaming
+//	obtain    the origin's answer, from what is kept or from the origin
+//	rewrite   the plan's edits: a variant of a kept page, or streaming
 //	respond   caching and coding headers, cookie
 //	record    page view, triggers, deliveries
 //

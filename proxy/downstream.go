@@ -69,6 +69,9 @@ type downstream interface {
 	// write sends a part of the body that is carried; chunked says that it has no
 	// known length. When it returns, the part has left.
 	write(p []byte, chunked bool) error
+
+	// writeAll sends a body of known length that is there, in several parts.
+	writeAll(parts [][]byte) error
 }
 
 // content is the body of a request. Read ends with io.EOF only where the body does.

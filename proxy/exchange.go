@@ -9,7 +9,8 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/sedge-proxy/sedge/decision"
-	"github.com/sedge-proxy/sedge/proxy/cache"
+	"github.com/sedge-proxy/sedge/event"
+	"github.com/sedge-proxy/sedge/proxy/coding"
 	"github.com/sedge-proxy/sedge/visitor"
 )
 
@@ -32,6 +33,8 @@ type exchange struct {
 	rawPath   []byte // as it came
 	trusted   bool   // the peer may speak for others
 	tunnelled bool
+	accepted  coding.Accepts
+	acceptsOK bool        // accepted is filled
 	parent    traceParent // zero: none
 	badParent bool        // what the client said of it is malformed
 	trace     *Trace      // nil: not sampled
@@ -60,9 +63,14 @@ type exchange struct {
 	plan         *decision.Plan
 	reason       Reason // why the origin's own page is shown
 
-	// variant, fetch, rewrite
+	// obtain, rewrite
 	key         []byte
+	target      string // as the origin gets it; "" for the client's, or the plan's
 	lookup      lookup
+	from        source            // of the answer's body, if that is not in the response
+	doubt       func()            // keeps the answer on its way from being kept; nil: it is not
+	unpacked    bool              // a kept body leaves otherwise packed than it is kept
+	tag         string            // ETag of the client's copy that the origin is asked about
 	out         *fasthttp.Request // to the origin
 	wholly      bool              // no part of the answer is asked for, since it is mapped or edited
 	hasMapped   bool              // the client has a copy of the answer whose URLs are mapped
@@ -75,7 +83,11 @@ type exchange struct {
 	// Bound once: x.header and x.inform.
 	headerFunc func(name string) []byte
 	informFunc func(status int, header *fasthttp.ResponseHeader)
+	selectFunc func(names []string) []byte
+	addHeaders [4][2]string // room for what the origin's request gets
 	scratch    []byte
+
+	event event.Event // room for one that is recorded
 }
 
 // pageKind says what a request may become.
@@ -110,11 +122,11 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	x.identify()
 	if x.concerned {
 		x.decide() // profile, segment, assign, plan: within the budget
-		if x.redirect() || x.serveVariant() {
+		if x.redirect() {
 			return
 		}
 	}
-	if !x.fetch() {
+	if !x.obtain() { // from what is kept, or from the origin
 		return
 	}
 	if x.concerned {
@@ -152,6 +164,12 @@ func (x *exchange) end() {
 		x.fail(fasthttp.StatusInternalServerError, "internal error")
 		x.ctx.SetConnectionClose()
 	}
+	if x.lookup.flight != nil {
+		x.lookup.flight.Leave()
+	}
+	if x.from != nil { // nobody has sent it
+		_ = x.from.Close()
+	}
 	if x.server.draining.Load() || !x.down.reusable() {
 		x.ctx.SetConnectionClose()
 	}
@@ -184,6 +202,7 @@ func (x *exchange) reset() {
 	clear(x.assignments)
 	*x = exchange{
 		server: x.server, headerFunc: x.headerFunc, informFunc: x.informFunc, out: x.out, scratch: x.scratch[:0], key: x.key[:0],
+		selectFunc: x.selectFunc, lookup: lookup{values: x.lookup.values[:0], lines: x.lookup.lines[:0]},
 		fields: x.fields[:0], attributes: x.attributes[:0], assignments: x.assignments[:0],
 	}
 }
@@ -270,13 +289,6 @@ func (x *exchange) Path() []byte { return []byte(x.page.Path) }
 
 // Method returns the method.
 func (x *exchange) Method() []byte { return x.ctx.Method() }
-
-// lookup is what the variant step knows.
-type lookup struct {
-	usable  bool // the request may be answered from, and its answer go into, the cache
-	refresh bool // the client wants it fetched anew
-	hit     *cache.Variant
-}
 
 // requestBody is the client's body on its way to the origin.
 type requestBody struct {

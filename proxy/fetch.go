@@ -27,9 +27,19 @@ func (x *exchange) fetch() bool {
 	if !x.ask() {
 		return false
 	}
+	if x.lookup.again {
+		x.lookup.again = false
+		x.prepare()
+		if !x.ask() {
+			return false
+		}
+	}
+	if x.lookup.found != nil {
+		return true // what is kept serves in the origin's place, or holds
+	}
 	if !x.hasBody() && (x.concerned && x.isPartOfPage() || x.isPartOfMapped()) {
 		// Offsets in the origin's page mean nothing in ours: ask for all of it.
-		_ = x.ctx.Response.CloseBodyStream()
+		x.dropSource()
 		x.kind.explicit, x.wholly = true, true
 		x.prepare()
 		return x.ask()
@@ -66,10 +76,7 @@ func (x *exchange) prepare() {
 		AddHeaders:     x.requestIDHeader(),
 	}
 	if x.concerned {
-		o.ForceAcceptEncoding = "identity"
-		if x.acceptsGzip() {
-			o.ForceAcceptEncoding = "gzip"
-		}
+		o.ForceAcceptEncoding = x.accepts().Readable().Request()
 		o.StripHeaders = wholeIfWas
 		if x.kind.explicit || x.hasBody() {
 			o.StripHeaders = wholePage
@@ -80,13 +87,39 @@ func (x *exchange) prepare() {
 		}
 		o.AddHeaders = append(o.AddHeaders, action.Headers...)
 	}
+	if x.target != "" {
+		o.Path = x.target
+	}
 	x.prepareMapping(&o)
+	x.prepareLookup(&o)
 	x.passTrace(&o)
 	upstream.Prepare(x.out, &x.ctx.Request, o)
+	x.lookup.ready = true
+}
+
+// prepareLookup makes the origin say whether what is kept, or what the client has of a page
+// that may be edited, still holds.
+func (x *exchange) prepareLookup(o *upstream.PrepareOptions) {
+	l := &x.lookup
+	l.asks, x.tag = false, ""
+	switch {
+	case l.stale != nil:
+		conditions := l.stale.Rules.AppendConditions(nil)
+		l.asks = len(conditions) > 0
+		switch {
+		case l.asks || x.wholly:
+			o.StripHeaders = wholePage
+		case !x.concerned: // whether the client's copy holds says nothing of ours
+			o.StripHeaders = wholeIfWas
+		}
+		o.AddHeaders = append(o.AddHeaders, conditions...)
+	case x.concerned && !x.wholly:
+		o.AddHeaders = append(o.AddHeaders, x.askByTag()...)
+	}
 }
 
 func (x *exchange) requestIDHeader() [][2]string {
-	return [][2]string{{"X-Request-Id", x.id}}
+	return append(x.addHeaders[:0], [2]string{"X-Request-Id", x.id})
 }
 
 func (x *exchange) peerAddress() string {
@@ -108,13 +141,18 @@ func (x *exchange) ask() bool {
 		}
 	}
 	began := x.server.now()
+	x.lookup.sent = began
 	err := x.route.upstream.Do(x.out, &x.ctx.Response, body, o)
 	x.noteAsked(began, x.ctx.Response.StatusCode(), err)
 	if err != nil {
+		if x.servesStale(err) {
+			return true
+		}
 		x.failUpstream(err)
 		return false
 	}
 	x.delivered()
+	x.settle()
 	return true
 }
 
@@ -138,10 +176,30 @@ func (x *exchange) inform(status int, header *fasthttp.ResponseHeader) {
 
 // upstreamOptions say who asks, and by which name of the site.
 func (x *exchange) upstreamOptions() upstream.Options {
+	gone := x.down.gone
+	switch c, ok := x.down.(*conn); {
+	case x.lookup.flight != nil && x.down.context() == nil:
+		x.lookup.client = &detachable{down: x.down}
+		gone = x.lookup.client.gone
+	case ok:
+		gone = c.goneFunc // bound once
+	}
 	return upstream.Options{
-		Informational: x.informFunc, Gone: x.down.gone, Context: x.down.context(),
+		Informational: x.informFunc, Gone: gone, Context: x.askContext(),
 		Scheme: x.scheme, Host: x.host, Visitor: x.stickTo(), Client: x.clientIP,
 	}
+}
+
+// askContext ends when the client leaves, until the answer goes on without them; nil where
+// the client must be asked.
+func (x *exchange) askContext() context.Context {
+	client := x.down.context()
+	if client == nil || x.lookup.flight == nil {
+		return client
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(client))
+	x.lookup.client = &detachable{stop: context.AfterFunc(client, cancel)}
+	return ctx
 }
 
 // delivered maps the answer to what the client knows the site by. The origin
@@ -171,16 +229,10 @@ func (x *exchange) requestBody() *requestBody {
 // failUpstream answers for an origin that did not.
 func (x *exchange) failUpstream(err error) {
 	status, retryAfter := fasthttp.StatusBadGateway, time.Second
-	level := slog.LevelWarn
 	var e *upstream.Error
 	if errors.As(err, &e) {
 		status = e.Kind.Status()
 		retryAfter = max(retryAfter, e.RetryAfter)
-		if e.Kind == upstream.Client {
-			level = slog.LevelDebug // who leaves or lies is no concern of the operator's
-		} else {
-			x.server.stats.UpstreamErrors.Add(1)
-		}
 	}
 	if errors.Is(err, upstream.ErrSlowBody) {
 		status = fasthttp.StatusRequestTimeout
@@ -188,7 +240,7 @@ func (x *exchange) failUpstream(err error) {
 	if errors.Is(err, errBodyTooLarge) {
 		status = fasthttp.StatusRequestEntityTooLarge
 	}
-	x.server.log.Log(context.Background(), level, "upstream failed", "request_id", x.id, "upstream", x.route.upstream.Name(), "status", status, "error", err.Error())
+	x.noteUpstream(err, status)
 	x.fail(status, describe(status))
 	if x.body != nil {
 		x.ctx.SetConnectionClose()
@@ -197,6 +249,18 @@ func (x *exchange) failUpstream(err error) {
 		seconds := (retryAfter + time.Second - 1) / time.Second
 		x.ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, strconv.Itoa(int(seconds)))
 	}
+}
+
+// noteUpstream counts and logs an origin that did not answer, and what the client got.
+func (x *exchange) noteUpstream(err error, status int) {
+	level := slog.LevelWarn
+	var e *upstream.Error
+	if errors.As(err, &e) && e.Kind == upstream.Client {
+		level = slog.LevelDebug // who leaves or lies is no concern of the operator's
+	} else if e != nil {
+		x.server.stats.UpstreamErrors.Add(1)
+	}
+	x.server.log.Log(context.Background(), level, "upstream failed", "request_id", x.id, "upstream", x.route.upstream.Name(), "status", status, "error", err.Error())
 }
 
 func describe(status int) string {

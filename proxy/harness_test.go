@@ -104,7 +104,7 @@ func (e *engines) Record(ev *event.Event) bool {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.events = append(e.events, *ev)
+	e.events = append(e.events, *ev.Clone())
 	return true
 }
 

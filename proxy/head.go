@@ -255,16 +255,18 @@ func isHex(b byte) bool { return b >= '0' && b <= '9' || lower(b) >= 'a' && lowe
 
 func isAlnum(b byte) bool { return b >= '0' && b <= '9' || lower(b) >= 'a' && lower(b) <= 'z' }
 
-func isTokenByte(b byte) bool {
-	if isAlnum(b) {
-		return true
+func isTokenByte(b byte) bool { return tokenBytes[b] }
+
+// tokenBytes are the bytes of a token.
+var tokenBytes = func() (out [256]bool) {
+	for b := range 256 {
+		out[b] = isAlnum(byte(b))
 	}
-	switch b {
-	case '!', '#', '$', '%', '&', '\'', '*', '+', '-', '.', '^', '_', '`', '|', '~':
-		return true
+	for _, b := range "!#$%&'*+-.^_`|~" {
+		out[b] = true
 	}
-	return false
-}
+	return out
+}()
 
 func lower(b byte) byte {
 	if b >= 'A' && b <= 'Z' {

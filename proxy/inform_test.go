@@ -21,7 +21,7 @@ func hinting(t testing.TB) string {
 		w.WriteHeader(http.StatusEarlyHints)
 		clear(h)
 		h.Set("Content-Type", "text/html")
-		h.Set("Cache-Control", "max-age=60")
+		h.Set("Cache-Control", "no-store")
 		_, _ = io.WriteString(w, shopPage)
 	})
 }

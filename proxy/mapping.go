@@ -8,6 +8,8 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/sedge-proxy/sedge/decision"
+	"github.com/sedge-proxy/sedge/proxy/cache"
+	"github.com/sedge-proxy/sedge/proxy/coding"
 	"github.com/sedge-proxy/sedge/proxy/upstream"
 	"github.com/sedge-proxy/sedge/rewrite"
 )
@@ -26,10 +28,10 @@ func (x *exchange) mapping() mapping {
 	if kinds == 0 || !isMappable(h, kinds) {
 		return mapping{}
 	}
-	if cc := parseCacheControl(h); cc.noTransform {
+	if control := cache.ReadControl(h); control.NoTransform {
 		return mapping{}
 	}
-	if !isReadable(h) {
+	if _, readable := coding.ParseLayers(h.ContentEncoding()); !readable {
 		x.noteUnmapped()
 		return mapping{}
 	}
@@ -102,23 +104,25 @@ func (x *exchange) mapAnswer() mapping {
 	h := &x.ctx.Response.Header
 	if h.StatusCode() == fasthttp.StatusNotModified && x.hasMapped {
 		x.markETag(h)
+		addVary(h, fasthttp.HeaderAcceptEncoding)
 	}
 	m := x.mapping()
 	if m.of != nil {
 		delFold(h, ofBytes[:]...)
 		x.markETag(h)
+		addVary(h, fasthttp.HeaderAcceptEncoding) // whatever the origin does, we choose the coding
 		if x.ctx.IsHead() {
-			h.Del(fasthttp.HeaderContentLength) // it is not known before the body is made
+			x.headOnly(true)
 		}
 	}
 	return m
 }
 
 // streamMapped makes a body flow to the client whose URLs are mapped on the way.
-func (x *exchange) streamMapped(origin *upstream.Body, m mapping) {
-	page := x.newPage(origin, m)
+func (x *exchange) streamMapped(from source, m mapping) {
+	page := x.newPage(from, m)
 	h := &x.ctx.Response.Header
-	x.run(page, nil, isPacked(h))
+	x.run(page, nil, x.codings(true))
 	if page.replayed {
 		delFold(h, fasthttp.HeaderETag) // it says that the body is mapped
 	}
@@ -143,12 +147,10 @@ func (x *exchange) prepareMapping(o *upstream.PrepareOptions) {
 	if !x.mayBeMapped() {
 		return
 	}
-	if o.ForceAcceptEncoding = "identity"; x.acceptsGzip() {
-		o.ForceAcceptEncoding = "gzip"
-	}
+	o.ForceAcceptEncoding = x.accepts().Readable().Request()
 	if x.wholly {
 		o.StripHeaders = wholePage
-	} else if !x.concerned && (x.ctx.IsGet() || x.ctx.IsHead()) {
+	} else if !x.concerned && x.lookup.stale == nil && (x.ctx.IsGet() || x.ctx.IsHead()) {
 		x.nameCopies(o)
 	}
 }

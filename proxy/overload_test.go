@@ -424,9 +424,9 @@ func TestRelievedMemory(t *testing.T) {
 	n := start(t, pages(t, "text/html", shopPage, "Cache-Control", "public, max-age=60"), setup{engines: always(text("#hero", "x"))})
 	_, cookie := n.visitor()
 	n.get("/", "Cookie", cookie)
-	eventually(t, "the page is kept", func() bool { return n.server.CacheUsage().Entries > 0 })
+	eventually(t, "the page is kept", func() bool { return n.server.CacheUsage().Objects > 0 })
 	n.server.relieveMemory()
-	if u := n.server.CacheUsage(); u.Entries != 0 {
+	if u := n.server.CacheUsage(); u.Objects != 0 {
 		t.Errorf("kept: %+v", u)
 	}
 	if r := n.get("/", "Cookie", cookie); r.StatusCode != 200 || !strings.Contains(n.log.String(), "memory is at its limit") {

@@ -4,31 +4,14 @@ import (
 	"errors"
 	"io"
 
-	"github.com/klauspost/compress/gzip"
-
+	"github.com/sedge-proxy/sedge/proxy/coding"
 	"github.com/sedge-proxy/sedge/proxy/upstream"
 	"github.com/sedge-proxy/sedge/rewrite"
 )
 
-var (
-	errCorrupt = errors.New("the page's compressed body is damaged")
-	errBomb    = errors.New("the page's compressed body grows beyond all measure")
-	errBarren  = errors.New("the page's compressed body goes on without content")
-	errPanic   = errors.New("rewriting the page failed")
-)
+var errPanic = errors.New("rewriting the page failed")
 
-const (
-	// A body may unpack to this many times its size, once it is larger than
-	// bombFloor: real pages stay far below it, and a bomb far above.
-	bombRatio = 200
-	bombFloor = 8 << 20
-
-	// barrenLimit is how many compressed bytes may unpack to nothing at all: empty
-	// blocks and members could follow one another for ever.
-	barrenLimit = 1 << 20
-
-	keptOut = 256 << 10 // larger buffers are not pooled
-)
+const keptOut = 2 * largeSize // larger buffers are not pooled
 
 // pageBody is a page on its way from the origin through the rewriter: unpacked, its
 // URLs mapped, edited, packed again, watched for triggers and collected for the cache. It is a
@@ -36,23 +19,26 @@ const (
 // leave, so a slow origin's first bytes are not held back.
 type pageBody struct {
 	flowTarget
-	taken *upstream.TakenBody
+	taken source
 
+	address  uint64 // that the page came from, as lookalikes know it; 0: it is not edited
+	differ   []rewrite.Range
 	arrived  arrivedReader
 	whole    bool // all of the body has arrived
+	large    bool // it counts among the large pages that are held
 	replayed bool // it is the origin's own after all
 	raw      rawReader
-	unpacker *unpacker
-	unpack   bool
+	layers   coding.Layers  // that are unpacked
+	unpacker *coding.Reader // nil: nothing is unpacked, or no more
 	source   io.Reader
 	first    []byte // what begin has read
 	firstErr error
 
 	mapping  mapping
 	mapper   *upstream.Mapper
-	rewriter editor // nil: nothing to edit or to look for
-	packer   *gzip.Writer
-	pack     bool
+	rewriter editor         // nil: nothing to edit or to look for
+	packing  coding.Coding  // in which the page leaves, if it is not left as it came
+	packer   *coding.Writer // nil: nothing is packed, or no more
 
 	chunk   []byte
 	out     []byte // ready for the client
@@ -61,27 +47,20 @@ type pageBody struct {
 	done    bool   // the page is complete
 	err     error
 
-	collect *collector // nil: not to be stored
-	watch   *watch     // nil: nobody is counted
-	notes   notes
+	watch *watch // nil: nobody is counted
+	doubt func() // keeps the cache from keeping what turns out damaged; nil for nothing
+	notes notes
 }
 
-// rawReader counts the origin's bytes, and keeps them until a page is known to
-// be sound.
+// rawReader keeps the origin's bytes until a page is known to be sound.
 type rawReader struct {
 	from    io.Reader
-	n       int64
-	yielded int64 // n when the unpacker last gave something
 	keeping bool
 	kept    []byte
 }
 
 func (r *rawReader) Read(p []byte) (int, error) {
-	if r.n-r.yielded > barrenLimit {
-		return 0, errBarren
-	}
 	n, err := r.from.Read(p)
-	r.n += int64(n)
 	if r.keeping {
 		r.kept = append(r.kept, p[:n]...)
 	}
@@ -89,23 +68,16 @@ func (r *rawReader) Read(p []byte) (int, error) {
 }
 
 func newPageBody(s *Server) *pageBody {
-	return &pageBody{flowTarget: flowTarget{server: s}, packer: newPacker(), chunk: make([]byte, copySize)}
-}
-
-func newPacker() *gzip.Writer {
-	w, err := gzip.NewWriterLevel(io.Discard, gzipLevel)
-	if err != nil {
-		panic("BUG: " + err.Error())
-	}
-	return w
+	return &pageBody{flowTarget: flowTarget{server: s}, chunk: make([]byte, copySize)}
 }
 
 // open makes the page ready. It reports false if the compressed body is damaged
 // at its beginning: the origin's bytes then pass as they are.
-func (b *pageBody) open(unpack, pack bool) bool {
+func (b *pageBody) open(c codings) bool {
+	unpack := c.from.Packed()
 	b.raw = rawReader{from: &b.arrived, kept: b.raw.kept[:0], keeping: unpack && !b.whole}
 	b.source = &b.arrived
-	b.setPacking(unpack, pack)
+	b.setCodings(c)
 	b.startMapping(b.edited())
 	if !unpack {
 		if b.whole {
@@ -122,24 +94,34 @@ func (b *pageBody) open(unpack, pack bool) bool {
 	return true
 }
 
-func (b *pageBody) setPacking(unpack, pack bool) {
-	b.unpack, b.pack = unpack, pack
-	if pack {
-		b.packer.Reset((*packed)(b))
+func (b *pageBody) setCodings(c codings) {
+	b.layers, b.packing = c.from, c.to
+	b.endPacking()
+	if b.packing != coding.Identity {
+		b.packer = b.server.codings.Writer(b.packing, coding.Live, (*packed)(b))
+	}
+}
+
+// endPacking gives the packer back, which takes much more memory than a page does that
+// waits for a slow client.
+func (b *pageBody) endPacking() {
+	if b.packer != nil {
+		b.packer.Release()
+		b.packer = nil
+	}
+}
+
+// endUnpacking likewise.
+func (b *pageBody) endUnpacking() {
+	if b.unpacker != nil {
+		b.unpacker.Release()
+		b.unpacker = nil
 	}
 }
 
 // begin unpacks the first part of the page.
 func (b *pageBody) begin() error {
-	if b.unpacker == nil {
-		b.unpacker = newUnpacker(&b.raw)
-	}
-	if err := b.unpacker.begin(); err != nil {
-		if err == io.EOF {
-			return errCorrupt
-		}
-		return err
-	}
+	b.unpacker = b.server.codings.Reader(b.layers, &b.raw)
 	b.source = b.unpacker
 	var err error
 	n := 0
@@ -161,9 +143,10 @@ func (b *pageBody) replay() {
 	b.source = &b.arrived
 	b.first, b.firstErr = nil, nil
 	b.out, b.read, b.emitted = b.out[:0], 0, 0
-	b.unpack, b.pack = false, false
+	b.setCodings(codings{})
+	b.endUnpacking()
 	b.done, b.err, b.replayed = false, nil, true
-	b.collect, b.watch = nil, nil
+	b.watch = nil
 	b.mapping = mapping{}
 	if b.rewriter != nil {
 		b.rewriter.Release()
@@ -182,8 +165,7 @@ func (b *packed) Write(p []byte) (int, error) {
 // Write takes what the rewriter has done with.
 func (b *pageBody) Write(p []byte) (int, error) {
 	b.emitted += int64(len(p))
-	b.collect.add(p)
-	if b.pack {
+	if b.packer != nil {
 		return b.packer.Write(p)
 	}
 	b.out = append(b.out, p...)
@@ -207,11 +189,8 @@ func (b *pageBody) step() {
 	}
 	b.first, b.firstErr = nil, nil
 	b.read += int64(len(chunk))
-	if b.unpack && b.read > bombFloor && b.read/bombRatio > b.raw.n {
-		err = errBomb
-		if !b.whole { // else the page is told of as a whole
-			b.server.stats.failOpen(ReasonBomb)
-		}
+	if err == coding.ErrBomb && !b.whole { // else the page is told of as a whole
+		b.server.stats.failOpen(ReasonBomb)
 	}
 	if err == nil || err == io.EOF {
 		if werr := b.edit(chunk, err == io.EOF); werr != nil {
@@ -223,6 +202,13 @@ func (b *pageBody) step() {
 		b.finish()
 	case err != nil:
 		b.err = err
+		b.doubted()
+	}
+}
+
+func (b *pageBody) doubted() {
+	if b.doubt != nil {
+		b.doubt()
 	}
 }
 
@@ -240,12 +226,14 @@ func (b *pageBody) edit(chunk []byte, last bool) (err error) {
 		}
 		b.watch.see(b.rewriter.Matches())
 	}
-	if err != nil || !b.pack {
+	if err != nil || b.packer == nil {
 		return err
 	}
 	switch {
 	case last:
-		return b.packer.Close()
+		err = b.packer.Close()
+		b.endPacking()
+		return err
 	case b.whole: // nobody waits for a part of it
 		return nil
 	}
@@ -263,14 +251,11 @@ func (b *pageBody) edited() io.Writer {
 // finish ends a page that came to its clean end.
 func (b *pageBody) finish() {
 	b.done = true
-	var matches []rewrite.Match
+	b.endUnpacking()
 	if r := b.rewriter; r != nil {
-		matches = r.Matches()
 		b.notes.page(r)
 		b.server.stats.SlotsRefused.Add(uint64(r.Refused()))
 	}
-	b.collect.store(b.rewriter, matches)
-	b.collect = nil
 }
 
 // WriteTo writes to the client; fasthttp's buffer for it is not used.
@@ -310,12 +295,17 @@ func (b *pageBody) CloseWithError(err error) error {
 
 func (b *pageBody) release() {
 	s := b.server
+	if b.large {
+		s.largePages.Add(-1)
+	}
 	if b.rewriter != nil {
 		b.rewriter.Release()
 	}
+	b.endUnpacking()
+	b.endPacking()
 	*b = pageBody{
-		flowTarget: flowTarget{server: s}, unpacker: b.unpacker, packer: b.packer, chunk: b.chunk, mapper: b.mapper,
-		out: reusable(b.out), raw: rawReader{kept: reusable(b.raw.kept)}, arrived: arrivedReader{kept: reusable(b.arrived.kept)},
+		flowTarget: flowTarget{server: s}, chunk: b.chunk, mapper: b.mapper, differ: b.differ[:0],
+		out: reusable(b.out), raw: rawReader{kept: reusable(b.raw.kept)}, arrived: arrivedReader{own: reusable(b.arrived.own)},
 	}
 	s.pages.Put(b)
 }

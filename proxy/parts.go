@@ -92,8 +92,7 @@ func (x *exchange) programFor(contentType []byte) *program {
 
 // noPage takes note that the answer is no page after all. Nobody gets an id from
 // it, so somebody who would have got one is planned for once more, as nobody: what
-// is measured must not be shown to people who are not counted. The key of the
-// answer was made with the first plan, so the answer is not kept.
+// is measured must not be shown to people who are not counted.
 func (x *exchange) noPage() {
 	if x.minted == "" {
 		return
@@ -103,7 +102,6 @@ func (x *exchange) noPage() {
 		return
 	}
 	action := x.plan.Action
-	x.lookup.usable = false
 	x.facts, x.segmentation, x.segmented = decision.Facts{}, nil, false
 	x.assignments = x.assignments[:0]
 	x.deliberate()

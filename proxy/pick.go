@@ -6,6 +6,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/sedge-proxy/sedge/proxy/cache"
 	"github.com/sedge-proxy/sedge/proxy/upstream"
 )
 
@@ -81,9 +82,11 @@ func (x *exchange) serveTunnel() bool {
 	stats.Streams.Add(-1)
 	x.delivered()
 	if h := &x.ctx.Response.Header; isHTML(h.ContentType()) && x.isConcerned() {
-		x.setPrivate(h, parseCacheControl(h)) // as every answer of the page
+		control := cache.ReadControl(h)
+		x.setPrivate(h, &control) // as every answer of the page
 	}
-	x.setStatusHeaders(&x.ctx.Response.Header, "")
+	x.lookup.silent = true
+	x.setStatusHeaders(&x.ctx.Response.Header)
 	x.stream()
 	return true
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -43,7 +44,7 @@ func TestPersonalizedPage(t *testing.T) {
 	if got := r.Header.Get("Cache-Control"); got != "private, no-cache" {
 		t.Errorf("Cache-Control %q", got)
 	}
-	if r.Header.Get("ETag") != "" || r.Header.Get("Last-Modified") != "" {
+	if !strings.HasPrefix(r.Header.Get("ETag"), `W/"`) || r.Header.Get("Last-Modified") != "" {
 		t.Errorf("validators of the origin's bytes are left: %v", r.Header)
 	}
 	cookies := strings.Join(r.Header["Set-Cookie"], "\n")
@@ -223,11 +224,12 @@ func TestHeadersAreEqualAcrossArms(t *testing.T) {
 						e.plan = func(context.Context, *decision.Query) *decision.Plan { return &decision.Plan{Concerned: true} }
 					}
 					n := start(t, compressing(t, "text/html", shopPage, "Cache-Control", control, "ETag", `"e"`), setup{engines: e, now: stopped()})
+					n.server.wholeTime = 10 * time.Second // the machine may be busy
 					_, cookie := n.visitor()
 					for _, round := range []string{"first", "second"} {
 						r := n.get("/", "Cookie", cookie, "Accept-Encoding", gzip)
-						set := headerSet(r.Header, "Date", "X-Request-Id", "Content-Length", "Etag")
-						if (r.Header.Get("Etag") == "") != (round == "first" || !strings.Contains(set, "hit")) {
+						set := fmt.Sprintf("with a length: %t\n", r.ContentLength >= 0) + headerSet(r.Header, "Date", "X-Request-Id", "Content-Length", "Etag")
+						if r.Header.Get("Etag") == "" {
 							t.Errorf("%s: %s answer has ETag %q", arm, round, r.Header.Get("Etag"))
 						}
 						if before, ok := sets[round]; ok && before != set {

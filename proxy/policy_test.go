@@ -108,7 +108,7 @@ func TestVariantsKeepPolicyAndNonceTogether(t *testing.T) {
 				}
 			}
 			paired(n.get("/"), 1)
-			eventually(t, "kept", func() bool { return n.server.CacheUsage().Entries == 1 })
+			eventually(t, "kept", func() bool { return n.server.CacheUsage().Objects == 1 })
 			again := n.get("/")
 			paired(again, 1)
 			if !strings.Contains(again.Header.Get("Cache-Status"), "hit") {

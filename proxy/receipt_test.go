@@ -72,7 +72,7 @@ func TestAccessLog(t *testing.T) {
 	}
 	o := origin(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
-		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Cache-Control", "public, max-age=60")
 		_, _ = io.WriteString(w, "<!doctype html><h1>Title</h1>"+strings.Repeat("x", 100))
 	})
 	n := start(t, o, setup{engines: e, now: stopped(), routes: []Route{
@@ -95,9 +95,9 @@ func TestAccessLog(t *testing.T) {
 	f("GET /page?email=a@b.example HTTP/1.1", page)
 	page["cache"] = "hit"
 	f("GET /page?email=a@b.example HTTP/1.1", page)
-	f("GET /other HTTP/1.1", map[string]any{"method": "GET", "path": "/other", "protocol": "1.1", "status": 200.0, "upstream": "origin", "route": "all", "segment": "vip"})
-	f("HEAD /assets/a HTTP/1.0", map[string]any{"method": "HEAD", "path": "/assets/a", "protocol": "1.0", "status": 200.0, "upstream": "origin", "route": "assets"})
-	f("BREW /assets/a%0A%22{} HTTP/1.1", map[string]any{"method": "_OTHER", "path": "/assets/a\n\"{}", "protocol": "1.1", "status": 200.0, "upstream": "origin", "route": "assets"})
+	f("GET /other HTTP/1.1", map[string]any{"method": "GET", "path": "/other", "protocol": "1.1", "status": 200.0, "upstream": "origin", "route": "all", "segment": "vip", "cache": "fwd=uri-miss; stored"})
+	f("HEAD /assets/a HTTP/1.0", map[string]any{"cache": "fwd=uri-miss", "method": "HEAD", "path": "/assets/a", "protocol": "1.0", "status": 200.0, "upstream": "origin", "route": "assets"})
+	f("BREW /assets/a%0A%22{} HTTP/1.1", map[string]any{"cache": "fwd=method", "method": "_OTHER", "path": "/assets/a\n\"{}", "protocol": "1.1", "status": 200.0, "upstream": "origin", "route": "assets"})
 	f("GET /_sedge/v1/nothing HTTP/1.1", map[string]any{"method": "GET", "path": "/_sedge/v1/nothing", "protocol": "1.1", "status": 404.0})
 	if log := n.log.String(); strings.Contains(log, "email") || strings.Contains(log, cookie[10:]) || strings.Contains(log, "127.0.0.1") {
 		t.Errorf("the log holds something personal: %s", log)

@@ -8,7 +8,6 @@ import (
 
 	"github.com/sedge-proxy/sedge/decision"
 	"github.com/sedge-proxy/sedge/event"
-	"github.com/sedge-proxy/sedge/proxy/cache"
 	"github.com/sedge-proxy/sedge/rewrite"
 )
 
@@ -20,28 +19,12 @@ func (x *exchange) record() {
 	case status == fasthttp.StatusNotModified:
 		// It names no content type: what asked in so many words for a page has
 		// been told to show the copy of one that it has.
-		if x.kind.explicit {
+		if o := x.lookup.found; x.kind.explicit || x.concerned && o != nil && isHTML(o.Header.ContentType()) {
 			x.recordView()
 		}
 	case status < 400 && isHTML(resp.Header.ContentType()):
 		x.recordView()
 	}
-}
-
-// recordAtOnce notes a whole answer from memory: a variant, a 304 for it, or a
-// redirect (v nil), with where each edit matched first, and waits for what the client's end says of its delivery.
-func (x *exchange) recordAtOnce(v *cache.Variant, first []int64) {
-	if v != nil && isHTML(v.Header.ContentType()) {
-		x.recordView()
-	}
-	w := x.newWatch()
-	if w == nil {
-		return
-	}
-	if v != nil {
-		w.seeVariant(first)
-	}
-	x.expectWhole(w)
 }
 
 // expectWhole waits for what the client's end says of the answer's way.
@@ -80,10 +63,11 @@ func (x *exchange) segmentForRecord() {
 
 func (x *exchange) newEvent(t event.Type) *event.Event {
 	now := x.server.now()
-	return &event.Event{
+	x.event = event.Event{
 		ID: x.server.newID(), Type: t, Visitor: x.visitor, Time: now, Received: now,
 		Minted: x.minted != "", Segment: x.primary(), Path: x.page.Path,
 	}
+	return &x.event
 }
 
 // keep hands an event over. Much of it happens while an answer is being sent, in
@@ -112,6 +96,10 @@ type watch struct {
 	minted   bool
 	now      func() time.Time
 	items    []watched
+
+	room     [4]watched // of nearly all pages
+	event    event.Event
+	exposure decision.Exposure // of event
 }
 
 type watched struct {
@@ -129,8 +117,9 @@ func (x *exchange) newWatch() *watch {
 	}
 	w := &watch{
 		server: x.server, recorder: x.site.Recorder, visitor: x.visitor, path: x.page.Path,
-		minted: x.minted != "", now: x.server.now, items: make([]watched, 0, len(x.plan.Triggers)),
+		minted: x.minted != "", now: x.server.now,
 	}
+	w.items = w.room[:0]
 	for i := range x.plan.Triggers {
 		t := &x.plan.Triggers[i]
 		w.items = append(w.items, watched{exposure: t.Exposure, edits: t.Edits, first: -1})
@@ -148,11 +137,12 @@ func (w *watch) trigger(item *watched, first int64) {
 
 func (w *watch) note(t event.Type, item *watched) {
 	now := w.now()
-	exposure := item.exposure
-	w.server.keep(w.recorder, &event.Event{
+	w.exposure = item.exposure
+	w.event = event.Event{
 		ID: w.server.newID(), Type: t, Visitor: w.visitor, Time: now, Received: now,
-		Minted: w.minted, Segment: exposure.Segment, Path: w.path, Exposure: &exposure,
-	})
+		Minted: w.minted, Segment: w.exposure.Segment, Path: w.path, Exposure: &w.exposure,
+	}
+	w.server.keep(w.recorder, &w.event)
 }
 
 // see takes what the edits of the page have matched so far.

@@ -1,18 +1,13 @@
 package proxy
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
 	"github.com/sedge-proxy/sedge/decision"
 	"github.com/sedge-proxy/sedge/proxy/cache"
-	"github.com/sedge-proxy/sedge/proxy/upstream"
+	"github.com/sedge-proxy/sedge/proxy/coding"
 	"github.com/sedge-proxy/sedge/rewrite"
 )
 
@@ -24,49 +19,41 @@ func (x *exchange) rewrite() {
 	if !isHTML(resp.Header.ContentType()) {
 		x.noPage()
 		if !edited && resp.StatusCode() < 300 {
-			x.setStatusHeaders(&resp.Header, "")
+			x.setStatusHeaders(&resp.Header)
 			x.stream()
 			return
 		}
 	}
-	cc := parseCacheControl(&resp.Header)
-	reason, editable := x.editable(&cc)
+	control := cache.ReadControl(&resp.Header)
+	reason, editable := x.editable(&control)
 	if !editable && reason != "" && x.hasEdits() {
 		x.noteFailOpen(reason)
 	}
-	var lifetime time.Duration
-	if editable && x.lookup.usable && x.ctx.IsGet() {
-		lifetime = x.storableFor(&cc)
-	}
-	x.setPrivate(&resp.Header, cc)
+	validator := string(peekFold(&resp.Header, fasthttp.HeaderETag))
+	x.setPrivate(&resp.Header, &control)
+	x.setAge(&resp.Header)
+	program := x.programFor(resp.Header.ContentType())
 	switch {
+	case resp.StatusCode() == fasthttp.StatusNotModified && x.tag != "":
+		resp.Header.Set(fasthttp.HeaderETag, x.tag)
+		x.conclude()
+		x.expectWhole(x.newWatch())
+	case editable && x.lookup.found != nil && x.respondKept(program):
 	case x.ctx.IsHead() && edited:
-		// The length of an edited page is not known before it is made.
-		resp.Header.Del(fasthttp.HeaderContentLength)
-		x.conclude("fwd=" + x.forwarded())
+		x.headOnly(editable && (program != nil || x.mapping().of != nil))
+		x.conclude()
 	case !editable:
-		x.conclude("fwd=" + x.forwarded())
+		x.conclude()
 		x.expectWhole(x.newWatch())
 		x.stream()
 	default:
-		x.edit(lifetime)
+		x.edit(program, validator)
 	}
 }
 
-// forwarded says, in the words of RFC 9211, why the origin was asked.
-func (x *exchange) forwarded() string {
-	switch {
-	case !x.lookup.usable:
-		return "bypass"
-	case x.lookup.refresh:
-		return "request"
-	}
-	return "uri-miss"
-}
-
-func (x *exchange) conclude(status string) {
+func (x *exchange) conclude() {
 	h := &x.ctx.Response.Header
-	x.setStatusHeaders(h, status)
+	x.setStatusHeaders(h)
 	x.giveCookie(h)
 }
 
@@ -78,79 +65,79 @@ func (x *exchange) forgetMinted() {
 
 // editable reports whether the answer is a page that can be edited, or why not.
 // What no visitor of the page would see edited has no reason.
-func (x *exchange) editable(cc *cacheControl) (Reason, bool) {
+func (x *exchange) editable(control *cache.Directives) (Reason, bool) {
 	h := &x.ctx.Response.Header
 	switch {
+	case !x.isEdited(h.ContentType()):
+		return "", false
 	case h.StatusCode() == fasthttp.StatusPartialContent:
 		return ReasonPartial, false
-	case h.StatusCode() != fasthttp.StatusOK || !x.isEdited(h.ContentType()):
+	case h.StatusCode() != fasthttp.StatusOK:
 		return "", false
-	case cc.noTransform:
+	case control.NoTransform:
 		return ReasonNoChange, false
 	case !rewrite.EditableBody(string(h.ContentType())):
 		return ReasonCharset, false
 	}
-	if !isReadable(h) {
+	if _, readable := coding.ParseLayers(h.ContentEncoding()); !readable {
 		return ReasonEncoding, false
 	}
 	return "", true
 }
 
-// isReadable reports whether the body is packed in no way, or in one that we unpack.
-func isReadable(h *fasthttp.ResponseHeader) bool {
-	coding := h.ContentEncoding()
-	return len(coding) == 0 || equalFold(coding, "identity") || isPacked(h)
-}
-
-// storableFor returns for how long the edited page may be kept, 0 for not at all.
-func (x *exchange) storableFor(cc *cacheControl) time.Duration {
+// edit sends the page through the rewriter. validator is the ETag of the origin's page.
+func (x *exchange) edit(program *program, validator string) {
 	h := &x.ctx.Response.Header
-	lifetime := cc.sharedLifetime()
-	if lifetime <= 0 {
-		return 0
-	}
-	for name, value := range h.All() {
-		if equalFold(name, fasthttp.HeaderSetCookie) ||
-			equalFold(name, fasthttp.HeaderVary) && !equalFold(value, fasthttp.HeaderAcceptEncoding) {
-			return 0
-		}
-	}
-	return lifetime - age(h, x.server.now())
-}
-
-// edit sends the page through the rewriter.
-func (x *exchange) edit(lifetime time.Duration) {
-	resp := &x.ctx.Response
-	h := &resp.Header
-	program := x.programFor(h.ContentType())
 	mapped := x.mapping()
-	origin, ok := resp.BodyStream().(*upstream.Body)
-	if !ok { // an empty page: nothing to edit, nothing worth keeping
-		x.conclude("fwd=" + x.forwarded())
+	from := x.takeSource()
+	if from == nil { // an empty page: nothing to edit
+		x.conclude()
 		return
 	}
-	page := x.newPage(origin, mapped)
-	page.watch = x.newWatch()
-	store := lifetime > 0 && page.taken.Framed()
-	if store {
-		page.collect = x.newCollector(lifetime)
-	}
-	x.run(page, program, isPacked(h) && (program != nil || mapped.of != nil || store))
-	status := "fwd=" + x.forwarded()
-	if store && !page.replayed {
-		status += "; stored"
-	}
+	page := x.newPage(from, mapped)
+	page.watch, page.doubt = x.newWatch(), x.doubt
+	x.run(page, program, x.codings(program != nil || mapped.of != nil))
 	if applies(x.plan) && (program != nil && !page.replayed || !x.plan.Action.IsZero()) {
 		x.server.stats.Personalized.Add(1)
 	}
-	x.conclude(status)
+	if validator != "" {
+		x.tagPage(page, validator, program)
+	}
+	x.conclude()
+	if validator != "" && x.matchesETag(h.Peek(fasthttp.HeaderETag)) {
+		watch := page.watch
+		page.watch = nil
+		_ = page.CloseWithError(nil)
+		setCoding(h, coding.Identity)
+		x.notModified(&x.ctx.Response)
+		x.expectWhole(watch)
+		return
+	}
 	x.sendPage(page)
 }
 
+// tagPage gives a page that has just come from the origin its ETag.
+func (x *exchange) tagPage(page *pageBody, validator string, program *program) {
+	var values []string
+	if program != nil {
+		values = x.slotValues(program)
+	}
+	c := page.packing
+	if !page.layers.Packed() && len(x.ctx.Response.Header.ContentEncoding()) > 0 {
+		c = coding.Count // as the origin packed it
+	}
+	x.ctx.Response.Header.SetBytesV(fasthttp.HeaderETag, x.pageTag(validator, nil, c, values))
+}
+
+// pageAddress is what lookalikes know the page's address by.
+func (x *exchange) pageAddress() uint64 {
+	return x.server.lookalikes.address(x.route.upstream.Name(), x.scheme, x.host, x.plan.Action.Path, x.page.Path, x.page.Query)
+}
+
 // newPage takes the origin's body for a page.
-func (x *exchange) newPage(origin *upstream.Body, mapped mapping) *pageBody {
+func (x *exchange) newPage(from source, mapped mapping) *pageBody {
 	page := x.server.pages.Get().(*pageBody)
-	page.taken = origin.Take()
+	page.taken = from
 	page.arrived.from = page.taken
 	page.mapping = mapped
 	return page
@@ -158,19 +145,20 @@ func (x *exchange) newPage(origin *upstream.Body, mapped mapping) *pageBody {
 
 // sendPage makes a page go out that is ready.
 func (x *exchange) sendPage(page *pageBody) {
-	if page.unpack && !page.pack {
-		delFold(&x.ctx.Response.Header, fasthttp.HeaderContentEncoding)
+	h := &x.ctx.Response.Header
+	if page.layers.Packed() {
+		setCoding(h, page.packing)
 	}
-	x.send(page, page.length())
-}
-
-func isPacked(h *fasthttp.ResponseHeader) bool {
-	return equalFold(h.ContentEncoding(), "gzip") || equalFold(h.ContentEncoding(), "x-gzip")
+	length := page.length()
+	if length < 0 && page.passes() {
+		length = max(-1, h.ContentLength())
+	}
+	x.send(page, length)
 }
 
 // run makes the page ready to leave, or to be edited while it leaves. What fails
 // before anything has left ends in the origin's own bytes.
-func (x *exchange) run(page *pageBody, program *program, unpack bool) {
+func (x *exchange) run(page *pageBody, program *program, c codings) {
 	defer func() {
 		if r := recover(); r != nil {
 			x.server.notePanic("preparing a page", r, "request_id", x.id)
@@ -179,10 +167,11 @@ func (x *exchange) run(page *pageBody, program *program, unpack bool) {
 		}
 	}()
 	h := &x.ctx.Response.Header
-	pack := unpack && x.acceptsGzip()
-	if program != nil || page.mapping.of != nil {
-		page.gather(max(-1, h.ContentLength()))
+	if program != nil {
+		page.address = x.pageAddress()
 	}
+	// Also without edits: a Content-Length must not tell that there are none.
+	page.gather(max(-1, h.ContentLength()))
 	if program != nil {
 		contentType := string(h.ContentType())
 		html := rewrite.BodyOf(contentType) == decision.BodyHTML
@@ -191,13 +180,14 @@ func (x *exchange) run(page *pageBody, program *program, unpack bool) {
 		if html {
 			limits.Policy = x.pagePolicy(program)
 		}
-		page.notes = notes{server: x.server, request: x.id, path: strings.Clone(clean(x.page.Path, maxLoggedPath)), plan: x.plan.Digest, edits: x.plan.Edits, program: program}
-		if html && page.whole && page.splice(program, limits, unpack, pack) {
+		page.notes = x.notes(program)
+		if html && page.whole && page.splice(program, limits, c) {
 			return
 		}
 		page.rewriter = newEditor(program, contentType, page, limits)
 	}
-	if !page.open(unpack, pack) {
+	if !page.open(c) {
+		page.doubted()
 		x.noteFailOpen(ReasonCorrupt)
 		return
 	}
@@ -210,12 +200,17 @@ func (x *exchange) run(page *pageBody, program *program, unpack bool) {
 		switch page.err {
 		case errPanic:
 			reason = ReasonPanic
-		case errBomb:
+		case coding.ErrBomb:
 			reason = ReasonBomb
 		}
 		page.replay()
 		x.noteFailOpen(reason)
 	}
+}
+
+// notes reports how the plan's edits went.
+func (x *exchange) notes(program *program) notes {
+	return notes{server: x.server, request: x.id, path: strings.Clone(clean(x.page.Path, maxLoggedPath)), plan: x.plan.Digest, edits: x.plan.Edits, program: program}
 }
 
 // program returns the plan's edits ready to run, nil for none.
@@ -236,80 +231,4 @@ func (x *exchange) program() *program {
 		return nil
 	}
 	return p
-}
-
-// collector gathers an edited page for the cache.
-type collector struct {
-	server  *Server
-	key     []byte
-	variant *cache.Variant
-	body    []byte
-	full    bool // larger than what is kept
-}
-
-func (x *exchange) newCollector(lifetime time.Duration) *collector {
-	now := x.server.now()
-	h := &x.ctx.Response.Header
-	v := &cache.Variant{Stored: now, Age: age(h, now), Expires: now.Add(lifetime)}
-	h.CopyTo(&v.Header)
-	v.Header.SetContentEncoding("")
-	v.Header.Del(fasthttp.HeaderTransferEncoding)
-	v.Header.Del(fasthttp.HeaderContentLength)
-	return &collector{server: x.server, key: bytes.Clone(x.key), variant: v}
-}
-
-func (c *collector) add(p []byte) {
-	if c == nil || c.full {
-		return
-	}
-	if int64(len(c.body)+len(p)) > c.server.variants.MaxObject() {
-		c.full, c.body = true, nil
-		return
-	}
-	c.body = append(c.body, p...)
-}
-
-// templated can cut a visitor's values out of a page.
-type templated interface {
-	Template(page []byte) ([]byte, *rewrite.Template)
-}
-
-// restart forgets what was gathered, since the page begins anew.
-func (c *collector) restart() {
-	if c != nil {
-		c.body, c.full = c.body[:0], false
-	}
-}
-
-// store keeps a page that is complete.
-func (c *collector) store(r templated, matches []rewrite.Match) {
-	if c == nil || c.full {
-		return
-	}
-	v := c.variant
-	page, template := c.body, (*rewrite.Template)(nil)
-	if r != nil {
-		page, template = r.Template(c.body)
-	}
-	v.Body = bytes.Clone(page)
-	v.First = make([]int64, len(matches))
-	for i, m := range matches {
-		v.First[i] = -1
-		if m.Count > 0 {
-			v.First[i] = m.FirstOut
-			if template != nil {
-				v.First[i] = template.Cut(m.FirstOut)
-			}
-		}
-	}
-	identity := v.Body
-	if template != nil {
-		v.Holes = template
-		identity = template.AppendShape(slices.Clip(v.Body))
-	}
-	sum := sha256.Sum256(identity)
-	v.Header.Set(fasthttp.HeaderETag, `W/"`+hex.EncodeToString(sum[:12])+`"`)
-	if c.server.variants.Put(c.key, v) {
-		c.server.stats.CacheStores.Add(1)
-	}
 }

@@ -29,6 +29,9 @@ type Route struct {
 	// Personalize is true by default; with false the route is plain proxying: nobody
 	// is identified, and no page view is recorded, so goals by address do not count.
 	Personalize *bool `mapstructure:"personalize"`
+
+	// Cache says how the origin's answers are kept.
+	Cache RouteCache `mapstructure:"cache"`
 }
 
 // Validate reports everything that is wrong with one route.
@@ -48,6 +51,7 @@ func (r *Route) Validate() decision.Faults {
 			faults.Add(fmt.Sprintf("paths[%d]", i), "%q: expected a path that begins with /", glob)
 		}
 	}
+	faults.Under("cache", r.Cache.Validate())
 	return faults
 }
 
@@ -58,6 +62,7 @@ type route struct {
 	paths       decision.Globs
 	upstream    *upstream.Upstream
 	personalize bool
+	cache       routeCache
 	stats       *RouteStats // set with the site
 }
 
@@ -72,7 +77,7 @@ func compileRoutes(routes []Route, upstreams map[string]*upstream.Upstream) ([]r
 		if up == nil && r.Upstream != "" {
 			faults.Add(at+".upstream", "there is no upstream %q", r.Upstream)
 		}
-		c := route{name: r.Name, paths: decision.CompileGlobs(r.Paths, '/'), upstream: up, personalize: r.Personalize == nil || *r.Personalize}
+		c := route{name: r.Name, paths: decision.CompileGlobs(r.Paths, '/'), upstream: up, personalize: r.Personalize == nil || *r.Personalize, cache: compileRouteCache(&r.Cache)}
 		setDefault(&c.name, r.Upstream)
 		for _, host := range r.Hosts {
 			c.hosts = append(c.hosts, strings.TrimPrefix(strings.ToLower(host), "*"))

@@ -16,10 +16,17 @@ const spliceMemory = 32 << 10
 // of it: a few plans, one for each segment, make most of a page's answers.
 type seenPage struct {
 	*rewrite.Page
+	raw []byte // as it came
 
 	mu      sync.Mutex
 	splices []keptSplice // the latest last
 	size    int
+}
+
+// plain reports whether the page lies there as it came: nothing was unpacked or mapped.
+func (p *seenPage) plain() bool {
+	body := p.Body()
+	return len(body) == len(p.raw) && len(body) > 0 && &body[0] == &p.raw[0]
 }
 
 type keptSplice struct {

@@ -20,6 +20,7 @@ import (
 	"github.com/sedge-proxy/sedge/decision"
 	"github.com/sedge-proxy/sedge/proxy/cache"
 	"github.com/sedge-proxy/sedge/proxy/certificate"
+	"github.com/sedge-proxy/sedge/proxy/coding"
 	"github.com/sedge-proxy/sedge/rewrite"
 	"github.com/sedge-proxy/sedge/visitor/attributes"
 )
@@ -62,16 +63,22 @@ type Server struct {
 	challenge    fasthttp.RequestHandler // nil: ACME is off
 	tlsPort      atomic.Int32            // of the encrypted listener
 
-	overload  *overload
-	variants  *cache.Variants
-	programs  *cache.Recent[decision.Digest, *program]
-	bodies    *cache.Bodies[*seenPage] // pages seen before, by the origin's bytes; nil for those that cannot be compiled
-	exchanges sync.Pool
-	pages     sync.Pool // *pageBody
-	packers   sync.Pool // *gzip.Writer
-	ids       sync.Pool // *[16]byte
-	quiet     [len(reasons)]everySecond
-	wholeTime time.Duration // how long a page may take to be taken as a whole
+	overload   *overload
+	objects    *objects
+	flights    *flights
+	refreshes  chan struct{} // one for each answer that is being renewed
+	lookalikes *lookalikes
+	programs   *cache.Recent[decision.Digest, *program]
+	largePages atomic.Int32             // that are held as a whole
+	bodies     *cache.Bodies[*seenPage] // pages seen before, by the origin's bytes; nil for those that cannot be compiled
+	exchanges  sync.Pool
+	pages      sync.Pool // *pageBody
+	madeBodies sync.Pool // *madeBody
+	passed     sync.Pool // *passBody
+	codings    coding.Pool
+	ids        sync.Pool // *randomBytes
+	quiet      [len(reasons)]everySecond
+	wholeTime  time.Duration // how long a page may take to be taken as a whole
 
 	quietPolicy  everySecond // lines of the log on a policy
 	quietAccept  everySecond // likewise on connections that could not be taken
@@ -115,17 +122,20 @@ func New(o Options) (*Server, error) {
 	if kept.Disabled {
 		kept.PageMemory = 0
 	}
-	bodies, err := cache.NewBodies[*seenPage](int64(kept.PageMemory))
+	forAddresses := int64(kept.PageMemory) / lookalikeShare
+	bodies, err := cache.NewBodies[*seenPage](int64(kept.PageMemory) - forAddresses)
 	if err != nil {
 		return nil, fmt.Errorf("make server: %w", err)
 	}
 	s := &Server{
 		cfg: cfg, log: o.Logger, accessLog: *cfg.AccessLog, now: o.Now, random: o.Random, trusted: trusted,
-		variants: cache.NewVariants(o.Cache),
+		objects: cache.NewObjects[cache.Rules, *identity, *variant](o.Cache), refreshes: make(chan struct{}, maxRefreshes),
 		programs: cache.NewRecent[decision.Digest, *program](maxPrograms),
-		bodies:   bodies, wholeTime: wholeTime,
+		bodies:   bodies, lookalikes: newLookalikes(forAddresses), wholeTime: wholeTime,
 		access: cmp.Or(o.Access, o.Logger), tracer: o.Tracer, routes: map[string]*RouteStats{},
 	}
+	s.flights = cache.NewFlights(s.objects, o.Now)
+	s.madeBodies.New = func() any { return new(madeBody) }
 	s.unrouted = s.routeStats(noRoute)
 	s.conns = newConnections(s)
 	if cfg.TLS.Enabled() {
@@ -139,13 +149,13 @@ func New(o Options) (*Server, error) {
 	}
 	s.exchanges.New = func() any {
 		x := &exchange{server: s, out: new(fasthttp.Request)}
-		x.headerFunc, x.informFunc = x.header, x.inform
+		x.headerFunc, x.informFunc, x.selectFunc = x.header, x.inform, x.selecting
 		return x
 	}
 	s.receipts.New = func() any { return new(receipt) }
-	s.ids.New = func() any { return new([16]byte) }
+	s.ids.New = func() any { return new(randomBytes) }
 	s.pages.New = func() any { return newPageBody(s) }
-	s.packers.New = func() any { return newPacker() }
+	s.passed.New = func() any { return new(passBody) }
 	s.http, s.plain, s.h2 = s.newHTTP(), newHandover(), newHTTP2(s)
 	return s, nil
 }
@@ -191,13 +201,17 @@ func (s *Server) headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfi
 // Stats returns the server's counters, which live as long as the server.
 func (s *Server) Stats() *Stats { return &s.stats }
 
-// CacheUsage returns what the variant cache holds at this moment.
-func (s *Server) CacheUsage() cache.Usage { return s.variants.Usage() }
+// CacheUsage returns what is kept at this moment.
+func (s *Server) CacheUsage() cache.Usage { return s.objects.Usage() }
 
-// ClearCache drops every variant and every compiled page.
+// FlightUsage returns which requests wait for another one's answer at this moment.
+func (s *Server) FlightUsage() cache.FlightUsage { return s.flights.Usage() }
+
+// ClearCache drops every kept answer and every compiled page.
 func (s *Server) ClearCache() {
-	s.variants.Clear()
+	s.objects.Clear()
 	s.bodies.Clear()
+	s.lookalikes.clear()
 }
 
 // relieveMemory drops what a node at its limit can do without.
@@ -355,12 +369,32 @@ func until(ctx context.Context, ok func() bool) error {
 
 // newID returns a random id of 32 hexadecimal digits.
 func (s *Server) newID() string {
-	raw := s.ids.Get().(*[16]byte)
-	defer s.ids.Put(raw)
+	var raw [16]byte
 	s.fillRandom(raw[:])
 	var text [32]byte
 	hex.Encode(text[:], raw[:])
 	return string(text[:])
+}
+
+// randomBytes are random bytes for ids, read ahead: to ask for a few costs as much as
+// to ask for many. Nothing that must stay a secret is made of them.
+type randomBytes struct {
+	ahead [512]byte
+	left  int // of ahead, at its end
+}
+
+// fill fills p, which is short.
+func (r *randomBytes) fill(p []byte, random io.Reader) error {
+	if r.left < len(p) {
+		r.left = 0
+		if _, err := io.ReadFull(random, r.ahead[:]); err != nil {
+			return err
+		}
+		r.left = len(r.ahead)
+	}
+	copy(p, r.ahead[len(r.ahead)-r.left:])
+	r.left -= len(p)
+	return nil
 }
 
 // noteFailOpen counts that a page was not personalized, and logs it at most once

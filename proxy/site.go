@@ -43,7 +43,8 @@ type Planner interface {
 // Recorder takes events.
 type Recorder interface {
 	// Record takes an event from traffic. It never blocks, and reports false if
-	// it had to drop the event.
+	// it had to drop the event. It may change the event, and keeps nothing of it but
+	// its texts.
 	Record(e *event.Event) bool
 	// Accept takes events from the API; when it returns nil they are durable.
 	// event.ErrBusy asks the client to come again.

@@ -1,17 +1,11 @@
 package proxy
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/sedge-proxy/sedge/proxy/cache"
 	"github.com/sedge-proxy/sedge/rewrite"
 	"github.com/sedge-proxy/sedge/visitor/attributes"
 )
@@ -78,47 +72,4 @@ func traitText(trait any) string {
 		return strconv.FormatFloat(v, 'f', -1, 64)
 	}
 	return ""
-}
-
-// filledVariant is a stored page with one visitor's values.
-type filledVariant struct {
-	body   []byte
-	first  []int64 // where each edit matched first
-	values []string
-}
-
-// etag makes the filled page's ETag of the stored page's and the values.
-func (f *filledVariant) etag(page []byte) string {
-	sum := sha256.New()
-	_, _ = sum.Write(page)
-	for _, value := range f.values {
-		_, _ = sum.Write(binary.AppendUvarint(nil, uint64(len(value))))
-		_, _ = sum.Write([]byte(value))
-	}
-	return `W/"` + hex.EncodeToString(sum.Sum(nil)[:12]) + `"`
-}
-
-// fill puts the visitor's values into a stored page; nil if that cannot be done.
-func (x *exchange) fill(v *cache.Variant) *filledVariant {
-	template, ok := v.Holes.(*rewrite.Template)
-	program := x.program()
-	if !ok || program == nil {
-		return nil
-	}
-	f := &filledVariant{first: slices.Clone(v.First), values: x.slotValues(program)}
-	f.body = template.AppendTo(make([]byte, 0, len(v.Body)+1024), v.Body, f.values, f.first)
-	return f
-}
-
-// pack compresses a page that is one visitor's.
-func (s *Server) pack(body []byte) []byte {
-	w := s.packers.Get().(*gzip.Writer)
-	defer s.packers.Put(w)
-	var packed bytes.Buffer
-	packed.Grow(len(body)/3 + 64)
-	w.Reset(&packed)
-	// A bytes.Buffer takes everything.
-	_, _ = w.Write(body)
-	_ = w.Close()
-	return packed.Bytes()
 }

@@ -48,16 +48,19 @@ type Stats struct {
 	BytesOut    atomic.Uint64
 	Writes      atomic.Uint64 // calls to the kernel that sent something
 
-	Concerned    atomic.Uint64 // requests for a page that an experience names
-	Personalized atomic.Uint64 // answers with at least one edit or action applied
-	CacheHits    atomic.Uint64
-	CacheMisses  atomic.Uint64
-	CacheBypass  atomic.Uint64
-	CacheStores  atomic.Uint64
-	RewriteBytes atomic.Uint64 // bytes of pages read by the rewriter
-	Spliced      atomic.Uint64 // pages edited without reading them, since their bytes were seen before
-	Conflicts    atomic.Uint64 // pages on which an edit hid one of another experience
-	SlotsRefused atomic.Uint64 // edits with slots left out of elements that are no place for them
+	Concerned      atomic.Uint64 // requests for a page that an experience names
+	Personalized   atomic.Uint64 // answers with at least one edit or action applied
+	CacheHits      atomic.Uint64
+	CacheMisses    atomic.Uint64
+	CacheBypass    atomic.Uint64
+	CacheStores    atomic.Uint64
+	CacheStale     atomic.Uint64 // stale answers that served since the origin failed
+	CacheConfirmed atomic.Uint64 // by a 304
+	RewriteBytes   atomic.Uint64 // bytes of pages read by the rewriter
+	Spliced        atomic.Uint64 // pages edited without reading them, since their bytes were seen before
+	Alike          atomic.Uint64 // of them: pages that were like one seen before, with other bytes in places that nobody looks at
+	Conflicts      atomic.Uint64 // pages on which an edit hid one of another experience
+	SlotsRefused   atomic.Uint64 // edits with slots left out of elements that are no place for them
 	// PolicyRefused counts how often an edit was left out because the page's policy forbids it.
 	PolicyRefused atomic.Uint64
 

@@ -310,6 +310,15 @@ func (s *stream) carry(ctx *fasthttp.RequestCtx, body flow, length int) {
 
 func (s *stream) write(p []byte, _ bool) error { return s.writePieces(p, true) }
 
+func (s *stream) writeAll(parts [][]byte) error {
+	for i, part := range parts {
+		if err := s.writePieces(part, i == len(parts)-1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // writePieces writes p so that the idle limit counts anew for each piece, and waits
 // for it to leave if flush is set.
 func (s *stream) writePieces(p []byte, flush bool) error {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sedge-proxy/sedge/decision"
 	"github.com/sedge-proxy/sedge/event"
+	"github.com/sedge-proxy/sedge/proxy/coding"
 )
 
 // readAnswer reads one answer with Content-Length from a raw connection.
@@ -47,12 +48,12 @@ func TestByteIdentity(t *testing.T) {
 		n := start(t, o, setup{engines: e})
 		for path, page := range content {
 			want := page.plain
-			for _, coding := range []string{"identity", "gzip"} {
+			for _, coding := range append([]string{"identity"}, pageCodings...) {
 				r := n.get(path, "Accept-Encoding", coding)
 				if got := decoded(t, r); got != want {
 					t.Errorf("%s, %s, %s: %d bytes came, %d were sent", name, path, coding, len(got), len(want))
 				}
-				if coding == "gzip" && name != "only watched" && r.body != page.packed {
+				if coding != "identity" && name != "only watched" && r.body != page.packed[coding] {
 					t.Errorf("%s, %s: the packed bytes differ", name, path)
 				}
 			}
@@ -92,7 +93,7 @@ func TestTruncatedOrigin(t *testing.T) {
 					if err == nil {
 						t.Error("the cut answer came as a whole one")
 					}
-					if n.server.CacheUsage().Entries != 0 {
+					if n.server.CacheUsage().Objects != 0 {
 						t.Error("a cut page was kept")
 					}
 					eventually(t, "the break is counted", func() bool { return n.server.Stats().Broken.Load() == 1 })
@@ -109,57 +110,63 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 // A bomb is not unpacked further than any real page. One that is there at once
 // passes as the origin sent it, like any page that cannot be edited; one of which a
 // part has left breaks.
-func TestGzipBomb(t *testing.T) {
+func TestBombs(t *testing.T) {
 	t.Parallel() // it computes
-	var bomb bytes.Buffer
-	z := newFlushing(&bomb)
-	_, _ = io.CopyN(z, zeros{}, 3*bombFloor/2)
-	_ = z.Close()
-	for _, slow := range []bool{false, true} {
-		answered := make(chan struct{})
-		o := origin(t, func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Content-Type", "text/html")
-			w.Header().Set("Content-Encoding", "gzip")
-			body := bomb.Bytes()
-			if slow {
-				_, _ = w.Write(body[:1000])
-				_ = http.NewResponseController(w).Flush()
-				body = body[1000:]
-				<-answered
-			}
-			_, _ = w.Write(body)
-		})
-		n := start(t, o, setup{engines: always(text("#hero", "x"))})
-		asked := uint64(0)
-		for whole := 0; whole < 3; { // never seen, seen, known
-			asked++
-			req, _ := http.NewRequest("GET", "http://"+n.addr+"/", nil)
-			req.Header.Set("Accept-Encoding", "gzip")
-			resp, err := n.client.Do(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if slow {
-				close(answered)
-			}
-			got, err := io.ReadAll(resp.Body)
-			resp.Body.Close()
-			if slow {
-				if err == nil {
-					t.Error("the bomb went off")
-				}
-				break
-			}
-			if err != nil && asked < 100 {
-				continue // on a busy machine it may come too late to be taken as a whole
-			}
-			if whole++; err != nil || !bytes.Equal(got, bomb.Bytes()) {
-				t.Errorf("%d bytes in the place of the origin's %d: %v", len(got), bomb.Len(), err)
-			}
+	for _, name := range []string{"gzip", "deflate", "raw deflate", "br", "zstd"} {
+		var bomb bytes.Buffer
+		z := newFlushing(name, &bomb)
+		_, _ = io.CopyN(z, zeros{}, 3*coding.BombFloor/2)
+		_ = z.Close()
+		for _, slow := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, slow %v", name, slow), func(t *testing.T) { testBomb(t, name, bomb.Bytes(), slow) })
 		}
-		if got := n.server.Stats().FailedOpen(ReasonBomb); got != asked {
-			t.Errorf("counted %d times, want %d", got, asked)
+	}
+}
+
+func testBomb(t *testing.T, name string, bomb []byte, slow bool) {
+	answered := make(chan struct{})
+	o := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		w.Header().Set("Content-Encoding", nameOf(name))
+		body := bomb
+		if slow {
+			_, _ = w.Write(body[:len(body)/4])
+			_ = http.NewResponseController(w).Flush()
+			body = body[len(body)/4:]
+			<-answered
 		}
+		_, _ = w.Write(body)
+	})
+	n := start(t, o, setup{engines: always(text("#hero", "x"))})
+	asked := uint64(0)
+	for whole := 0; whole < 3; { // never seen, seen, known
+		asked++
+		req, _ := http.NewRequest("GET", "http://"+n.addr+"/", nil)
+		req.Header.Set("Accept-Encoding", "gzip")
+		resp, err := n.client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slow {
+			close(answered)
+		}
+		got, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if slow {
+			if err == nil {
+				t.Error("the bomb went off")
+			}
+			break
+		}
+		if err != nil && asked < 100 {
+			continue // on a busy machine it may come too late to be taken as a whole
+		}
+		if whole++; err != nil || !bytes.Equal(got, bomb) {
+			t.Errorf("%d bytes in the place of the origin's %d: %v", len(got), len(bomb), err)
+		}
+	}
+	if got := n.server.Stats().FailedOpen(ReasonBomb); got != asked {
+		t.Errorf("counted %d times, want %d", got, asked)
 	}
 }
 
@@ -207,7 +214,7 @@ func TestWhatIsNotEdited(t *testing.T) {
 		header []string
 	}{
 		{ReasonNoChange, []string{"Content-Type", "text/html", "Cache-Control", "no-transform"}},
-		{ReasonEncoding, []string{"Content-Type", "text/html", "Content-Encoding", "br"}},
+		{ReasonEncoding, []string{"Content-Type", "text/html", "Content-Encoding", "gzip, br, zstd"}},
 		{ReasonCharset, []string{"Content-Type", "text/html; charset=utf-16"}},
 	}
 	for _, c := range cases {

@@ -24,6 +24,19 @@ func splitTarget(target []byte) (authority, path, query []byte) {
 	return authority, path, query
 }
 
+// isPlainPath reports whether a path is what readPath would make of it.
+func isPlainPath(raw []byte) bool {
+	if len(raw) == 0 || raw[0] != '/' {
+		return false
+	}
+	for i, b := range raw {
+		if b == '%' || b == '\\' || (b == '.' || b == '/') && i > 0 && raw[i-1] == '/' {
+			return false
+		}
+	}
+	return true
+}
+
 // readPath returns a path decoded, without dot segments and doubled slashes.
 func readPath(uri *fasthttp.URI, raw []byte) string {
 	uri.SetPathBytes(raw)

@@ -3,7 +3,6 @@ package proxy
 import (
 	"encoding/binary"
 	"encoding/hex"
-	"io"
 	"log/slog"
 	"math"
 	"slices"
@@ -154,7 +153,9 @@ func (s *Server) mayTrace() bool {
 }
 
 func (s *Server) fillRandom(p []byte) {
-	if _, err := io.ReadFull(s.random, p); err != nil {
+	r := s.ids.Get().(*randomBytes)
+	defer s.ids.Put(r)
+	if err := r.fill(p, s.random); err != nil {
 		panic("BUG: the source of randomness failed: " + err.Error())
 	}
 }

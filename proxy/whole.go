@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sedge-proxy/sedge/proxy/cache"
+	"github.com/sedge-proxy/sedge/proxy/coding"
 	"github.com/sedge-proxy/sedge/proxy/upstream"
 	"github.com/sedge-proxy/sedge/rewrite"
 )
@@ -18,17 +19,24 @@ const (
 	wholeSize = 256 << 10
 	wholeTime = 2 * time.Millisecond
 
+	// largeSize is how large a page may be that is taken as a whole since others of its
+	// length came from its address, and mostLarge how many of them there may be at a
+	// time: they are held until their clients have them.
+	largeSize = 1 << 20
+	mostLarge = 64
+
 	// wholeOut is how much an edited page may grow to before it begins to leave.
 	wholeOut = 4 * wholeSize
 
 	// unpackLimit is how large a compressed page may be, unpacked, to be compiled.
-	unpackLimit = bombFloor
+	unpackLimit = coding.BombFloor
 )
 
 // arrivedReader reads what gather has read, and then the rest.
 type arrivedReader struct {
-	from *upstream.TakenBody
+	from source
 	kept []byte // what gather has read
+	own  []byte // room for it, where it does not lie in the source's own buffer
 	rest []byte // of it
 	err  error  // what came behind it
 }
@@ -52,30 +60,57 @@ func (r *arrivedReader) take() []byte {
 	return taken
 }
 
+// failed reports whether the body broke off.
+func (r *arrivedReader) failed() bool { return r.err != nil && r.err != io.EOF }
+
 // gather reads the page, of length bytes or -1, as far as it is there at once.
 func (b *pageBody) gather(length int) {
-	if length > wholeSize {
-		return
+	most := wholeSize
+	if length > wholeSize && length <= largeSize && b.address != 0 && b.server.lookalikes.expects(b.address, length) && b.takeLarge() {
+		most = length
 	}
-	r := &b.arrived
-	r.kept = slices.Grow(r.kept[:0], max(length, copySize/4))
-	until := time.Now().Add(b.server.wholeTime)
-	for len(r.kept) <= wholeSize {
-		if len(r.kept) == cap(r.kept) {
-			r.kept = slices.Grow(r.kept, len(r.kept))
+	b.whole = b.arrived.gather(length, most, b.server.wholeTime)
+}
+
+// gather reads the body, of length bytes or -1, as far as it is there at once and no longer
+// than most, and reports whether that is all.
+func (r *arrivedReader) gather(length, most int, limit time.Duration) (whole bool) {
+	if r.kept = r.from.Whole(); r.kept != nil {
+		r.rest, r.err = r.kept, io.EOF
+		return true
+	}
+	if length > most {
+		return false
+	}
+	r.own = slices.Grow(r.own[:0], max(length, copySize/4))
+	until := time.Now().Add(limit)
+	for len(r.own) <= most {
+		if len(r.own) == cap(r.own) {
+			r.own = slices.Grow(r.own, len(r.own))
 		}
-		n, err := r.from.ReadBefore(r.kept[len(r.kept):cap(r.kept)], until)
-		r.kept = r.kept[:len(r.kept)+n]
+		n, err := r.from.ReadBefore(r.own[len(r.own):cap(r.own)], until)
+		r.own = r.own[:len(r.own)+n]
 		if err == upstream.ErrLate {
 			break
 		}
 		if err != nil {
 			r.err = err
-			b.whole = err == io.EOF && len(r.kept) > 0
+			whole = err == io.EOF && len(r.own) > 0
 			break
 		}
 	}
-	r.rest = r.kept
+	r.kept, r.rest = r.own, r.own
+	return whole
+}
+
+// takeLarge reports whether there may be one more large page that is held as a whole.
+func (b *pageBody) takeLarge() bool {
+	if b.server.largePages.Add(1) > mostLarge {
+		b.server.largePages.Add(-1)
+		return false
+	}
+	b.large = true
+	return true
 }
 
 // runWhole edits a page that has arrived. It stops when the page grows large: the
@@ -94,75 +129,101 @@ func (b *pageBody) length() int {
 	return -1
 }
 
+// passes reports whether the page leaves as the origin sent it, byte by byte.
+func (b *pageBody) passes() bool {
+	return b.rewriter == nil && b.mapping.of == nil && !b.layers.Packed()
+}
+
 // splice puts the edits into a page whose bytes were seen before. It reports false
 // if that cannot be done.
-func (b *pageBody) splice(program *program, limits rewrite.Limits, unpack, pack bool) (done bool) {
+func (b *pageBody) splice(program *program, limits rewrite.Limits, c codings) (done bool) {
 	defer func() {
 		if r := recover(); r != nil {
 			b.server.notePanic("splicing", r)
 			b.out, b.emitted, done = b.out[:0], 0, false
-			b.collect.restart()
 		}
 	}()
-	page := b.compiled(limits, unpack)
-	if page == nil {
-		return false
+	kind := b.kind(limits, c.from)
+	given := rewrite.Given{Policy: limits.Policy, Values: limits.Values}
+	s := b.spliceAlike(kind, program, given)
+	if s.Splice == nil {
+		page := b.compiled(kind, limits, c.from)
+		if page == nil {
+			return false
+		}
+		if s = (seenSplice{page.splice(b.notes.plan, program, given), page.Body()}); s.Splice == nil {
+			return false
+		}
 	}
-	s := page.splice(b.notes.plan, program, rewrite.Given{Policy: limits.Policy, Values: limits.Values})
-	if s == nil {
-		return false
-	}
-	b.setPacking(unpack, pack)
+	b.setCodings(c)
 	b.out = slices.Grow(b.out, s.Len())
-	_, _ = s.WriteTo(b) // into memory
-	if b.pack {
+	_, _ = s.WriteOver(b, s.body) // into memory
+	if b.packer != nil {
 		_ = b.packer.Close()
+		b.endPacking()
 	}
 	b.server.stats.Spliced.Add(1)
 	b.watch.see(s.Matches())
-	b.notes.page(s)
+	b.notes.page(s.Splice)
 	b.server.stats.SlotsRefused.Add(uint64(s.Refused()))
-	b.collect.store(s, s.Matches())
-	b.collect, b.done = nil, true
+	b.done = true
 	return true
 }
 
-// compiled returns the page, scanned when its bytes came for the second time; nil
-// if they were not seen before, or are no page that can be compiled.
-func (b *pageBody) compiled(limits rewrite.Limits, unpack bool) *seenPage {
-	kind := cache.Kind{Reading: uint32(limits.Encoding), Mapping: b.mapping.key}
-	if unpack {
-		kind.Reading |= 1 << 31
+// kind is what a compiled page depends on besides its bytes.
+func (b *pageBody) kind(limits rewrite.Limits, packed coding.Layers) cache.Kind {
+	return cache.Kind{Reading: uint32(limits.Encoding) | packed.Key()<<16, Mapping: b.mapping.key}
+}
+
+// compiled returns the page, scanned when its bytes came for the second time, or when
+// others as many came from its address before; nil if they were not seen before, or are
+// no page that can be compiled.
+func (b *pageBody) compiled(kind cache.Kind, limits rewrite.Limits, packed coding.Layers) *seenPage {
+	var page *seenPage
+	var sight cache.Sight
+	if len(b.arrived.kept) <= wholeSize {
+		page, sight = b.server.bodies.Find(kind, b.arrived.kept)
 	}
-	page, sight := b.server.bodies.Find(kind, b.arrived.kept)
-	if sight != cache.SeenAgain {
-		return page
+	switch {
+	case sight == cache.SeenAgain:
+		raw := bytes.Clone(b.arrived.kept)
+		var size int
+		page, size = b.compile(raw, limits, packed)
+		b.server.bodies.Keep(kind, raw, page, max(0, size))
+		b.server.lookalikes.keep(b.address, kind, page)
+	case sight == cache.Kept:
+		b.server.lookalikes.keep(b.address, kind, page)
+	case !packed.Packed() && b.mapping.of == nil && b.server.lookalikes.wants(b.address, kind, len(b.arrived.kept)):
+		raw := bytes.Clone(b.arrived.kept)
+		page, _ = b.compile(raw, limits, packed)
+		b.server.lookalikes.keep(b.address, kind, page)
 	}
-	raw := bytes.Clone(b.arrived.kept)
+	return page
+}
+
+// compile scans a page. It returns nil if that cannot be done, and what the page takes
+// in memory besides raw.
+func (b *pageBody) compile(raw []byte, limits rewrite.Limits, packed coding.Layers) (page *seenPage, size int) {
 	body, size := raw, -len(raw)
-	if unpack {
-		body, size = b.unpackAll(raw), 0
+	if packed.Packed() {
+		body, size = b.server.unpackAll(packed, raw), 0
 	}
 	if body != nil && b.mapping.of != nil {
 		body, size = slices.Clip(b.mapping.of.Append(nil, body, b.mapping.how)), 0
 	}
 	if body != nil {
 		if compiled, _ := rewrite.CompilePage(body, limits); compiled != nil {
-			page = &seenPage{Page: compiled}
+			page = &seenPage{Page: compiled, raw: raw}
 			size += compiled.Size() + spliceMemory
 		}
 	}
-	b.server.bodies.Keep(kind, raw, page, max(0, size))
-	return page
+	return page, size
 }
 
 // unpackAll unpacks a page, nil if it is damaged or very large.
-func (b *pageBody) unpackAll(raw []byte) []byte {
-	source := &rawReader{from: bytes.NewReader(raw)}
-	u := newUnpacker(source)
-	if u.begin() != nil {
-		return nil
-	}
+func (s *Server) unpackAll(packed coding.Layers, raw []byte) []byte {
+	u := s.codings.Reader(packed, bytes.NewReader(raw))
+	defer u.Release()
 	body, err := io.ReadAll(io.LimitReader(u, unpackLimit+1))
 	if err != nil || len(body) == 0 || len(body) > unpackLimit {
 		return nil

@@ -33,6 +33,32 @@ func EncodingOf(contentType string) Encoding {
 	if !found || strings.TrimSpace(parameters) == "" {
 		return EncodingUnknown
 	}
+	if label, ok := onlyCharset(parameters); ok {
+		return encodingByLabel(label)
+	}
+	return encodingOfParameters(contentType, parameters)
+}
+
+// onlyCharset returns the charset where it is the only parameter and stands there
+// plainly, as nearly everybody writes it.
+func onlyCharset(parameters string) (label string, ok bool) {
+	const name = "charset="
+	parameters = strings.Trim(parameters, " \t")
+	if len(parameters) <= len(name) || !strings.EqualFold(parameters[:len(name)], name) {
+		return "", false
+	}
+	label = parameters[len(name):]
+	for i := range len(label) {
+		switch c := label[i]; {
+		case c >= '0' && c <= '9', c|0x20 >= 'a' && c|0x20 <= 'z', c == '-', c == '_':
+		default:
+			return "", false
+		}
+	}
+	return label, true
+}
+
+func encodingOfParameters(contentType, parameters string) Encoding {
 	if _, params, err := mime.ParseMediaType(contentType); err == nil {
 		return encodingByLabel(params["charset"])
 	}

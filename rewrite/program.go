@@ -54,8 +54,9 @@ type Program struct {
 	has       [bodyKinds]bool
 	required  [bodyKinds]int // required edits that are applied
 	mixed     bool           // there are edits of several experiences
-	slots     int            // attributes and classes that edits set
-	classSlot int32          // of the attribute class, -1 when no edit sets it
+	readsText bool
+	slots     int   // attributes and classes that edits set
+	classSlot int32 // of the attribute class, -1 when no edit sets it
 }
 
 // stepList is a list of steps: those that follow no other step, and those that do.
@@ -120,6 +121,7 @@ func Compile(edits []decision.PlannedEdit) (*Program, error) {
 		return nil, err
 	}
 	c.finish()
+	p.findReadsText()
 	return p, nil
 }
 

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/sedge-proxy/sedge/decision"
 )
 
@@ -471,5 +473,24 @@ func TestLeavesAtOnce(t *testing.T) {
 		if got := out.String(); got != step[1] {
 			t.Errorf("after %q: got %q, want %q", step[0], got, step[1])
 		}
+	}
+}
+
+// A charset that stands plainly means what the whole grammar says it does.
+func TestPlainCharset(t *testing.T) {
+	part := rapid.SampledFrom([]string{"charset=", "Charset=", "charset", "utf-8", "UTF8", "latin1", "koi8_r", "x", ";", " ", "\t", "\"", "'", "=", "*0", ",", "\r"})
+	rapid.Check(t, func(t *rapid.T) {
+		contentType := "text/html;" + strings.Join(rapid.SliceOfN(part, 0, 6).Draw(t, "parts"), "")
+		_, parameters, _ := strings.Cut(contentType, ";")
+		want := EncodingUnknown
+		if strings.TrimSpace(parameters) != "" {
+			want = encodingOfParameters(contentType, parameters)
+		}
+		if got := EncodingOf(contentType); got != want {
+			t.Fatalf("%q: %v, want %v", contentType, got, want)
+		}
+	})
+	if n := testing.AllocsPerRun(100, func() { EncodingOf("text/html; charset=utf-8") }); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }

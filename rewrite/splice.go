@@ -73,21 +73,16 @@ func (s *Splice) AppendTo(dst []byte) []byte {
 	return dst
 }
 
-// WriteTo writes the edited page to w, one range after the other.
-func (s *Splice) WriteTo(w io.Writer) (int64, error) {
-	var written int64
+// AppendParts appends the ranges that make the edited page. They must not be changed.
+func (s *Splice) AppendParts(dst [][]byte) [][]byte {
 	for _, p := range s.pieces {
-		n, err := w.Write(s.bytes(p))
-		written += int64(n)
-		if err != nil {
-			return written, err
-		}
-		if n < int(p.to-p.from) {
-			return written, io.ErrShortWrite
-		}
+		dst = append(dst, s.bytes(p))
 	}
-	return written, nil
+	return dst
 }
+
+// WriteTo writes the edited page to w, one range after the other.
+func (s *Splice) WriteTo(w io.Writer) (int64, error) { return s.WriteOver(w, s.page.body) }
 
 func (s *Splice) bytes(p spliced) []byte {
 	if p.inserted {

@@ -74,14 +74,15 @@ its way out, and measures per segment what that was worth.`,
   sedge init --upstream https://www.example.com > sedge.yaml
   sedge serve -c sedge.yaml                             run it in front of your site
   sedge report                                          what each segment and arm was worth
-  sedge bypass on                                       an emergency: the site as it is, at once`,
+  sedge bypass on                                       an emergency: the site as it is, at once
+  sedge cache purge --everything                        forget what is kept of the site's answers`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		a.demoCommand(), a.initCommand(), a.serveCommand(), a.validateCommand(),
-		a.reportCommand(), a.bypassCommand(), a.versionCommand(), a.healthcheckCommand(), a.pluginProcessCommand(),
+		a.reportCommand(), a.bypassCommand(), a.cacheCommand(), a.versionCommand(), a.healthcheckCommand(), a.pluginProcessCommand(),
 	)
 	return root
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -69,6 +70,44 @@ func TestValidateNamesEachFault(t *testing.T) {
 	}
 }
 
+// TestValidateWarns of configurations that are valid and make many variants of a page, each
+// with its place.
+func TestValidateWarns(t *testing.T) {
+	t.Chdir("testdata/validate/warnings")
+	files, err := filepath.Glob("*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("configurations with warnings: got %d, %v", len(files), err)
+	}
+	for _, file := range files {
+		code, out, errs := command(t, "validate", "-c", file)
+		if code != 0 || errs != "" {
+			t.Errorf("%s: exit code %d: %s", file, code, errs)
+		}
+		golden := strings.TrimSuffix(file, ".yaml") + ".golden"
+		if *update {
+			if err := os.WriteFile(golden, []byte(out), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(golden)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), out); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", file, diff)
+		}
+		var result struct {
+			Valid    bool
+			Problems []any
+			Warnings []struct{ Path, Message string }
+		}
+		code, out, _ = command(t, "validate", "-c", file, "--format", "json")
+		if err := json.Unmarshal([]byte(out), &result); err != nil || code != 0 || !result.Valid || len(result.Problems) != 0 || len(result.Warnings) != strings.Count(string(want), ": warning: ") {
+			t.Errorf("%s as JSON: %d, %v, %s", file, code, err, out)
+		}
+	}
+}
+
 func TestInitIsValid(t *testing.T) {
 	code, out, errs := command(t, "init", "--offline", "--upstream", "https://www.example.com")
 	if code != 0 {
@@ -116,7 +155,7 @@ func TestInitRefuses(t *testing.T) {
 }
 
 func TestHelpHasExamples(t *testing.T) {
-	for _, name := range []string{"demo", "init", "serve", "validate", "report", "version", "healthcheck"} {
+	for _, name := range []string{"demo", "init", "serve", "validate", "report", "bypass", "cache", "version", "healthcheck"} {
 		code, out, _ := command(t, name, "--help")
 		if code != 0 || !strings.Contains(out, "Examples:") {
 			t.Errorf("sedge %s --help: exit code %d, without examples:\n%s", name, code, out)

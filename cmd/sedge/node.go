@@ -23,6 +23,7 @@ import (
 	"github.com/sedge-proxy/sedge/plugins/host"
 	"github.com/sedge-proxy/sedge/profile"
 	"github.com/sedge-proxy/sedge/proxy"
+	"github.com/sedge-proxy/sedge/proxy/cache"
 	"github.com/sedge-proxy/sedge/tracing"
 	"github.com/sedge-proxy/sedge/visitor"
 )
@@ -47,6 +48,7 @@ type node struct {
 	admin     *dashboard.Server
 	switches  *bypass.Store
 	tracer    *tracing.Tracer // nil: nothing is traced
+	kept      cache.Config    // how much of the origin's answers; a reload does not change it
 
 	address    net.Addr   // of the site's listener
 	changing   sync.Mutex // held while another site is put in place
@@ -208,6 +210,7 @@ func (n *node) openSite(first *generation) error {
 		}
 		options.Tracer = n.tracer
 	}
+	n.kept = options.Cache.WithDefaults()
 	n.proxy, err = proxy.New(options)
 	if err != nil {
 		return err
@@ -291,6 +294,7 @@ func (n *node) openAdmin(cfg *config.Config) error {
 		Version: version,
 
 		Switches:   switches{n},
+		Cache:      n.cache(),
 		LastReload: n.reloadShown,
 	}, n.logger)
 	if err := n.admin.Listen(); err != nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,16 +25,23 @@ type testNode struct {
 	t      *testing.T
 	file   string
 	origin string
+	visits *atomic.Int64 // to the origin's pages below /kept, which may be kept
 }
 
 func startNode(t *testing.T, rest string) *testNode {
 	t.Helper()
-	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	visits := new(atomic.Int64)
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		if strings.HasPrefix(r.URL.Path, "/kept") {
+			visits.Add(1)
+			w.Header().Set("Cache-Control", "public, max-age=600")
+			w.Header().Set("Cache-Tag", "all, "+r.URL.Path[1:])
+		}
 		_, _ = io.WriteString(w, "<!doctype html><h1>Plain</h1>")
 	}))
 	t.Cleanup(page.Close)
-	tn := &testNode{t: t, file: filepath.Join(t.TempDir(), "sedge.yaml"), origin: page.URL}
+	tn := &testNode{t: t, file: filepath.Join(t.TempDir(), "sedge.yaml"), origin: page.URL, visits: visits}
 	tn.write("site", rest)
 	cfg, err := tn.read()
 	if err != nil {
@@ -72,9 +80,11 @@ routes: [{name: everything, upstream: %s}]
 
 func (tn *testNode) read() (*config.Config, error) { return loadConfig(tn.file, nil) }
 
-func (tn *testNode) page() string {
+func (tn *testNode) page() string { return tn.get("/") }
+
+func (tn *testNode) get(path string) string {
 	tn.t.Helper()
-	response, err := http.Get(tn.siteURL() + "/")
+	response, err := http.Get(tn.siteURL() + path)
 	if err != nil {
 		tn.t.Fatal(err)
 	}

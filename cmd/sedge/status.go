@@ -142,6 +142,8 @@ type statusReport struct {
 	Segments   []string          `json:"segments"`
 	Plugins    []pluginStatus    `json:"plugins"`
 	EventLog   eventLogStatus    `json:"event_log"`
+
+	Cache dashboard.CacheUsage `json:"cache"`
 }
 
 type upstreamStatus struct {
@@ -189,6 +191,7 @@ func (n *node) status() any {
 		Version: version, Generation: g.number, File: g.cfg.File(), LastReload: n.reloadShown(), Switches: switches{n}.Off(),
 		Upstreams: []upstreamStatus{}, Segments: []string{}, Plugins: []pluginStatus{},
 		EventLog: eventLogStatus{Bytes: events.Bytes, QueuedBytes: events.Queued, LedgerLag: n.ledger.Stats().Lag, Durable: uint64(events.Durable)},
+		Cache:    n.cacheUsage(),
 	}
 	for _, segment := range g.cfg.Segments {
 		s.Segments = append(s.Segments, segment.Name)

@@ -128,13 +128,15 @@ func listed(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// routesWithout returns the routes, those that are off as plain proxying.
+// routesWithout returns the routes, those that are off as plain proxying: nothing is kept
+// of their answers either, nor is what was kept before shown to anybody.
 func routesWithout(cfg *config.Config, off bypass.Set) []proxy.Route {
 	routes := slices.Clone(cfg.Routes)
 	everything := cfg.Server.Bypass || off.Off(bypass.Everything, "")
 	for i := range routes {
 		if everything || off.Off(bypass.Route, routes[i].Name) {
 			routes[i].Personalize = new(bool)
+			routes[i].Cache.Disabled = true
 		}
 	}
 	return routes

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sedge-proxy/sedge/config"
+	"github.com/sedge-proxy/sedge/plugins/plan"
 	"github.com/sedge-proxy/sedge/segmenter"
 )
 
@@ -23,7 +24,8 @@ func (a *app) validateCommand() *cobra.Command {
 		Short: "Check a configuration, every fault at once",
 		Long: `Check a configuration as "serve" would read it: compile its rules and selectors,
 start its plugins and let them check their settings. Each fault is printed as
-FILE:LINE:COLUMN: what is wrong. Exit code 1 if there is any.`,
+FILE:LINE:COLUMN: what is wrong. Exit code 1 if there is any. What is no fault but
+costs much is printed as FILE:LINE:COLUMN: warning: what it is.`,
 		Example: `  sedge validate -c sedge.yaml
   sedge validate -c sedge.yaml --format json`,
 		Args: cobra.NoArgs,
@@ -32,10 +34,11 @@ FILE:LINE:COLUMN: what is wrong. Exit code 1 if there is any.`,
 				return fmt.Errorf("--format %q: expected text or json", format)
 			}
 			cfg, err := flags.load()
+			var warnings config.Problems
 			if cfg != nil { // what is wrong already need not hide the rest
-				err = checkPlugins(cmd.Context(), cfg)
+				warnings, err = checkPlugins(cmd.Context(), cfg)
 			}
-			return a.printValidation(&flags, cfg, err, format)
+			return a.printValidation(&flags, cfg, warnings, err, format)
 		},
 	}
 	flags.register(cmd)
@@ -43,7 +46,7 @@ FILE:LINE:COLUMN: what is wrong. Exit code 1 if there is any.`,
 	return cmd
 }
 
-func (a *app) printValidation(flags *nodeFlags, cfg *config.Config, err error, format string) error {
+func (a *app) printValidation(flags *nodeFlags, cfg *config.Config, warnings config.Problems, err error, format string) error {
 	var problems config.Problems
 	if err != nil && !errors.As(err, &problems) {
 		if format == "text" {
@@ -59,7 +62,8 @@ func (a *app) printValidation(flags *nodeFlags, cfg *config.Config, err error, f
 		result := struct {
 			Valid    bool            `json:"valid"`
 			Problems config.Problems `json:"problems"`
-		}{err == nil, append(config.Problems{}, problems...)}
+			Warnings config.Problems `json:"warnings"`
+		}{err == nil, append(config.Problems{}, problems...), append(config.Problems{}, warnings...)}
 		if err := encoder.Encode(result); err != nil {
 			return err
 		}
@@ -71,17 +75,21 @@ func (a *app) printValidation(flags *nodeFlags, cfg *config.Config, err error, f
 		return errReported
 	}
 	if format == "text" {
+		for _, w := range warnings {
+			fmt.Fprintln(a.stdout, w.Warning())
+		}
 		fmt.Fprintf(a.stdout, "%s is valid: %d segments, %d experiences, %d experiments, %d goals\n", cfg.File(),
 			len(cfg.Segments), len(cfg.Experiences), len(cfg.Experiments), len(cfg.Goals))
 	}
 	return nil
 }
 
-// checkPlugins starts the plugins, lets them check their settings, and stops them.
-func checkPlugins(ctx context.Context, cfg *config.Config) error {
+// checkPlugins starts the plugins, lets them check their settings, and stops them. Of a
+// configuration without a fault it returns what may cost much.
+func checkPlugins(ctx context.Context, cfg *config.Config) (warnings config.Problems, err error) {
 	sockets, err := os.MkdirTemp("", "sedge")
 	if err != nil {
-		return fmt.Errorf("make a directory for plugin sockets: %w", err)
+		return nil, fmt.Errorf("make a directory for plugin sockets: %w", err)
 	}
 	defer os.RemoveAll(sockets)
 	logger := slog.New(slog.DiscardHandler)
@@ -89,21 +97,36 @@ func checkPlugins(ctx context.Context, cfg *config.Config) error {
 	defer plugins.Close(context.WithoutCancel(ctx))
 	bound, faults, err := bindExperiences(ctx, cfg, plugins)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer bound.trial.Keep()
 	defer bound.release()
 	if rules, wrong := segmenter.Compile(cfg.Rules()); len(wrong) == 0 {
 		planner, _, more, err := planPages(ctx, cfg, bound, rules, time.Now, logger)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if faults = append(faults, more...); planner != nil {
 			planner.Close()
 		}
 	}
 	if problems := cfg.Problems(faults); len(problems) > 0 {
-		return problems
+		return nil, problems
 	}
-	return nil
+	return cfg.Problems(bound.place(plan.Multiplying(bound.experiences, populationOf(cfg)))), nil
+}
+
+// populationOf is what tells the site's visitors apart.
+func populationOf(cfg *config.Config) (p plan.Population) {
+	for _, segment := range cfg.Segments {
+		p.Segments = append(p.Segments, segment.Name)
+	}
+	for _, x := range cfg.Experiments {
+		split := plan.Split{Name: x.Name, Segment: x.Segment}
+		for _, arm := range x.Arms {
+			split.Arms = append(split.Arms, arm.Name)
+		}
+		p.Experiments = append(p.Experiments, split)
+	}
+	return p
 }

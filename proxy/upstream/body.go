@@ -37,6 +37,8 @@ type Body struct {
 	read     int          // bytes, up to largeAnswer
 	handed   atomic.Int64 // when the client was given the last of a large one, Unix nanoseconds; 0: it waits for more
 
+	lent *[]byte // what Next and Whole have given lies in it; nil: in the inbox, or nowhere
+
 	header *fasthttp.ResponseHeader // where trailers go; nil after Take
 	taken  bool
 }
@@ -55,8 +57,27 @@ type TakenBody Body
 // Read reads as [Body.Read] does.
 func (b *TakenBody) Read(p []byte) (int, error) { return (*Body)(b).Read(p) }
 
+// Next returns what has come of the body, waiting for at least one byte, without
+// copying it where it can. Like Read it may return the last of it with io.EOF. What
+// it returns is valid until the next call of any method.
+func (b *TakenBody) Next() ([]byte, error) { return (*Body)(b).next() }
+
+// Whole returns the rest of the body, valid until Close, if all of it is there
+// already and has a known length; the exchange is then over. Otherwise it returns nil.
+func (b *TakenBody) Whole() []byte {
+	if b.err != nil || b.framing != byLength || int64(b.conn.inbox.Buffered()) < b.left {
+		return nil
+	}
+	part, _ := (*Body)(b).next()
+	return part
+}
+
 // Close ends the exchange.
-func (b *TakenBody) Close() error { return (*Body)(b).finish(errBodyClosed) }
+func (b *TakenBody) Close() error {
+	err := (*Body)(b).finish(errBodyClosed)
+	(*Body)(b).drop()
+	return err
+}
 
 // Framed reports whether the body says itself where it ends, so that one that was
 // cut cannot pass for a whole one.
@@ -98,6 +119,65 @@ func (b *Body) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// next is the Next of TakenBody.
+func (b *Body) next() ([]byte, error) {
+	b.drop()
+	if b.err != nil {
+		return nil, b.err
+	}
+	if b.read >= largeAnswer {
+		b.handed.Store(0)
+	}
+	part, err := b.receivePart()
+	if err == nil {
+		b.hand(len(part))
+		return part, nil
+	}
+	if err == io.EOF {
+		b.keepTrailers()
+		if b.conn != nil && b.lent == nil {
+			b.reusable = b.reusable && b.conn.inbox.isEmpty()
+			b.lent = b.conn.inbox.detach() // the part lies in it
+		}
+	} else {
+		err = fail("read answer body", err)
+	}
+	b.finish(err)
+	return part, err
+}
+
+// receivePart reads a part. Over HTTP/1.1 that lies in the inbox.
+func (b *Body) receivePart() ([]byte, error) {
+	if b.framing == byStream {
+		b.lent = copyBuffers.Get().(*[]byte)
+		n, err := b.receive(*b.lent)
+		return (*b.lent)[:n], err
+	}
+	in := &b.conn.inbox
+	if in.Buffered() == 0 {
+		if err := in.fill(); err != nil {
+			return nil, err
+		}
+	}
+	switch b.framing {
+	case byLength:
+		part := in.take(int(min(int64(in.Buffered()), b.left)))
+		if b.left -= int64(len(part)); b.left == 0 {
+			return part, io.EOF
+		}
+		return part, nil
+	case byClose:
+		return in.take(in.Buffered()), nil
+	}
+	return b.chunks.part(in)
+}
+
+// drop gives back what Next has given.
+func (b *Body) drop() {
+	giveBack(b.lent)
+	b.lent = nil
+}
+
 // hand notes that the client has something to take.
 func (b *Body) hand(n int) {
 	if b.read < largeAnswer {
@@ -120,13 +200,13 @@ func (b *Body) lease() *lease {
 func (b *Body) receive(p []byte) (int, error) {
 	switch b.framing {
 	case byLength:
-		n, err := b.conn.br.Read(p[:min(int64(len(p)), b.left)])
+		n, err := b.conn.inbox.Read(p[:min(int64(len(p)), b.left)])
 		if b.left -= int64(n); b.left == 0 {
 			return n, io.EOF
 		}
 		return n, err
 	case byClose:
-		return b.conn.br.Read(p)
+		return b.conn.inbox.Read(p)
 	case byStream:
 		return b.stream.read(p)
 	}

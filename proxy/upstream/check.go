@@ -77,6 +77,7 @@ func (u *Upstream) ask(ctx context.Context, m *member, host string) (int, error)
 		return 0, err
 	}
 	defer c.Close()
+	defer c.inbox.release()
 	defer context.AfterFunc(ctx, func() { c.Close() })()
 	_, err = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\nVia: %s\r\nConnection: close\r\n\r\n", u.cfg.Health.Path, host, healthAgent, via)
 	if err != nil {
@@ -84,7 +85,7 @@ func (u *Upstream) ask(ctx context.Context, m *member, host string) (int, error)
 	}
 	c.InMessage = true
 	var h head
-	if c.head, err = readHead(c.br, c.head); err != nil {
+	if c.head, err = readHead(&c.inbox, c.head); err != nil {
 		return 0, err
 	}
 	_, err = parseHead(c.head, &h)

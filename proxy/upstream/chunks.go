@@ -19,7 +19,7 @@ type Trailer struct{ Name, Value string }
 // Whatever is wrong with the framing is an error, and so is an end of the stream
 // before the end of the body, which must be an io.ErrUnexpectedEOF of the reader.
 type Chunks struct {
-	br       *bufio.Reader
+	br       source
 	strict   bool
 	left     int64 // of the current chunk
 	inChunk  bool  // a chunk was begun: its CRLF is still to be read
@@ -28,7 +28,9 @@ type Chunks struct {
 
 // Reset begins another body. strict holds the lines between chunks to the grammar,
 // as befits what strangers send; origins are known to pad them.
-func (d *Chunks) Reset(br *bufio.Reader, strict bool) {
+func (d *Chunks) Reset(br *bufio.Reader, strict bool) { d.reset(br, strict) }
+
+func (d *Chunks) reset(br source, strict bool) {
 	*d = Chunks{br: br, strict: strict}
 }
 
@@ -57,9 +59,32 @@ func (d *Chunks) Read(p []byte) (int, error) {
 	}
 }
 
+// part returns what Read would read from in, the reader of this body, where it lies:
+// chunks that have already come behind the first are moved up to it.
+func (d *Chunks) part(in *inbox) ([]byte, error) {
+	if d.left == 0 {
+		if err := d.next(); err != nil {
+			return nil, err
+		}
+	}
+	if in.Buffered() == 0 {
+		if err := in.fill(); err != nil {
+			return nil, err
+		}
+	}
+	from := in.there()
+	n := int(min(int64(len(from)), d.left))
+	in.take(n)
+	if d.left -= int64(n); d.left > 0 || !lineBuffered(in, true) {
+		return from[:n], nil
+	}
+	more, err := d.Read(from[n:]) // of what is there, so that nothing is read over it
+	return from[:n+more], err
+}
+
 // lineBuffered reports whether the next chunk's size line can be read without
 // waiting.
-func lineBuffered(br *bufio.Reader, afterChunk bool) bool {
+func lineBuffered(br source, afterChunk bool) bool {
 	buffered, _ := br.Peek(min(br.Buffered(), 32))
 	if afterChunk {
 		if len(buffered) < 2 {
@@ -100,7 +125,7 @@ func (d *Chunks) next() error {
 	return nil
 }
 
-func expectCRLF(br *bufio.Reader) error {
+func expectCRLF(br source) error {
 	for _, want := range []byte("\r\n") {
 		c, err := br.ReadByte()
 		if err != nil {
@@ -114,7 +139,7 @@ func expectCRLF(br *bufio.Reader) error {
 }
 
 // readLine returns a line without its CRLF, valid until the next read.
-func readLine(br *bufio.Reader, limit int) ([]byte, error) {
+func readLine(br source, limit int) ([]byte, error) {
 	line, err := br.ReadSlice('\n')
 	if err == bufio.ErrBufferFull || err == nil && len(line) > limit {
 		return nil, errMalformed("a line between chunks is too long")

@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"bufio"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -33,12 +32,19 @@ type StrictConn struct {
 	// what is waited for.
 	Gone func() bool
 
+	writeUntil time.Time // the write deadline that is set; of whoever writes
+
 	in, out atomic.Int64
 }
 
 // Read reads what is there, waiting at most ReadIdle.
 func (c *StrictConn) Read(p []byte) (int, error) {
-	n, err := c.read(p)
+	return c.receive(func() (int, error) { return c.Conn.Read(p) })
+}
+
+// receive reads by a function.
+func (c *StrictConn) receive(read func() (int, error)) (int, error) {
+	n, err := c.patiently(read)
 	c.in.Add(int64(n))
 	if err == io.EOF && c.InMessage {
 		err = io.ErrUnexpectedEOF
@@ -46,9 +52,9 @@ func (c *StrictConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (c *StrictConn) read(p []byte) (int, error) {
+func (c *StrictConn) patiently(read func() (int, error)) (int, error) {
 	if c.ReadIdle == 0 {
-		return c.Conn.Read(p)
+		return read()
 	}
 	for left := c.ReadIdle; ; left -= goneTime {
 		wait := left
@@ -58,7 +64,7 @@ func (c *StrictConn) read(p []byte) (int, error) {
 		if err := c.Conn.SetReadDeadline(time.Now().Add(wait)); err != nil {
 			return 0, err
 		}
-		n, err := c.Conn.Read(p)
+		n, err := read()
 		switch {
 		case n > 0 || wait == left || !isTimeout(err):
 			return n, err
@@ -75,10 +81,8 @@ func (c *StrictConn) Write(p []byte) (int, error) {
 	written := 0
 	for {
 		part := p[written:min(len(p), written+piece)]
-		if c.WriteIdle > 0 {
-			if err := c.Conn.SetWriteDeadline(time.Now().Add(c.WriteIdle)); err != nil {
-				return written, err
-			}
+		if err := c.armWrite(); err != nil {
+			return written, err
 		}
 		n, err := c.Conn.Write(part)
 		c.out.Add(int64(n))
@@ -89,29 +93,106 @@ func (c *StrictConn) Write(p []byte) (int, error) {
 	}
 }
 
+// armWrite sets the deadline of a write, unless there is one that leaves nearly as much
+// time: to set it costs more than to look at the clock.
+func (c *StrictConn) armWrite() error {
+	if c.WriteIdle <= 0 {
+		return nil
+	}
+	now := time.Now()
+	if c.writeUntil.Sub(now) > c.WriteIdle-c.WriteIdle/8 {
+		return nil
+	}
+	c.writeUntil = now.Add(c.WriteIdle)
+	return c.Conn.SetWriteDeadline(c.writeUntil)
+}
+
+// disarm takes all deadlines away.
+func (c *StrictConn) disarm() error {
+	c.writeUntil = time.Time{}
+	return c.Conn.SetDeadline(time.Time{})
+}
+
 // BytesRead returns how many bytes were read so far.
 func (c *StrictConn) BytesRead() int64 { return c.in.Load() }
 
 // BytesWritten returns how many bytes were written so far.
 func (c *StrictConn) BytesWritten() int64 { return c.out.Load() }
 
-const readBufferSize = 8 << 10
+// keptHead is how large a buffer for heads an idle connection may keep.
+const keptHead = 8 << 10
 
 // conn is one connection to the origin with what belongs to it.
 type conn struct {
 	StrictConn
-	lease    lease
-	pool     *pool
-	name     string // the client's host, where the certificate must hold that
-	address  string // as it was dialed
-	br       *bufio.Reader
-	head     []byte // bytes of the answer's head as received
-	raw      syscall.RawConn
-	peek     func(fd uintptr) bool
-	peekErr  error
-	secure   bool
-	reused   bool
-	idleFrom time.Time
+	lease     lease
+	pool      *pool
+	name      string // the client's host, where the certificate must hold that
+	address   string // as it was dialed
+	inbox     inbox
+	head      []byte // bytes of the answer's head as received
+	raw       syscall.RawConn
+	look      func(fd uintptr) // into the socket
+	peekErr   error
+	read      func(fd uintptr) bool // into the inbox
+	readN     int
+	readErr   error
+	fillInbox func() (int, error)
+	unsent    []byte // request that leaves when its answer is waited for
+	sendErr   error  // of it
+	secure    bool
+	reused    bool
+	idleFrom  time.Time
+}
+
+// waits reports whether the connection can wait for an answer without a buffer.
+func (c *conn) waits() bool { return c.raw != nil && !c.secure && canReadSocket }
+
+// errStale says that the origin has ended a connection that was idle, or said
+// something on it that nobody asked for. Nothing was sent.
+var errStale = errors.New("the connection is not quiet")
+
+// ask sends a request that is there as a whole. Where it can be, it is sent while its
+// answer is waited for: so the socket is looked at once, and not three times, before
+// the answer comes.
+func (c *conn) ask(request []byte) error {
+	c.sendErr = nil
+	if c.waits() {
+		c.unsent = request
+		return nil
+	}
+	_, err := c.Write(request)
+	return err
+}
+
+// send sends what ask has left. It reports false if the answer need not be waited for.
+func (c *conn) send(fd uintptr) bool {
+	request := c.unsent
+	c.unsent = nil
+	c.peekSocket(fd)
+	quiet := c.peekErr == syscall.EAGAIN
+	if c.reused && !quiet {
+		c.readN, c.readErr = 0, errStale
+		return false
+	}
+	if _, c.sendErr = c.Write(request); c.sendErr != nil {
+		c.readN, c.readErr = 0, c.sendErr
+		return false
+	}
+	return true
+}
+
+// readInbox reads once into the inbox. Without a buffer it is waited for the first
+// byte before one is borrowed.
+func (c *conn) readInbox() (int, error) {
+	if c.inbox.lent != nil || !c.waits() {
+		return c.Conn.Read(c.inbox.room())
+	}
+	c.readErr = nil
+	if err := c.raw.Read(c.read); err != nil {
+		return 0, err
+	}
+	return c.readN, c.readErr
 }
 
 // release gives the connection back to its pool.
@@ -119,7 +200,7 @@ func (c *conn) release(reuse bool) { c.pool.release(c, reuse) }
 
 func newConn(nc net.Conn, writeIdle time.Duration) *conn {
 	c := &conn{StrictConn: StrictConn{Conn: nc, WriteIdle: writeIdle}}
-	c.br = bufio.NewReaderSize(&c.StrictConn, readBufferSize)
+	c.inbox.conn, c.fillInbox = c, c.readInbox
 	if secure, ok := nc.(*tls.Conn); ok {
 		c.secure = true
 		nc = secure.NetConn()
@@ -127,7 +208,7 @@ func newConn(nc net.Conn, writeIdle time.Duration) *conn {
 	if socket, ok := nc.(syscall.Conn); ok {
 		if raw, err := socket.SyscallConn(); err == nil {
 			c.raw = raw
-			c.peek = c.peekSocket
+			c.look, c.read = c.peekSocket, c.readSocket
 		}
 	}
 	return c
@@ -137,7 +218,7 @@ func newConn(nc net.Conn, writeIdle time.Duration) *conn {
 // sent nothing on it: bytes that no request asked for would be taken for the
 // next request's answer.
 func (c *conn) quiet() bool {
-	if c.br.Buffered() > 0 {
+	if !c.inbox.isEmpty() {
 		return false
 	}
 	if c.secure && !c.quietTLS() {
@@ -146,8 +227,8 @@ func (c *conn) quiet() bool {
 	if c.raw == nil {
 		return true
 	}
-	c.peekErr = nil
-	if err := c.raw.Read(c.peek); err != nil {
+	// Unlike Read, Control minds no deadline: the last one is left as it was.
+	if err := c.raw.Control(c.look); err != nil {
 		return false
 	}
 	return c.peekErr == syscall.EAGAIN

@@ -53,7 +53,7 @@ func (c *conn) hasArrived() bool {
 	if c.raw == nil || c.secure {
 		return false
 	}
-	err := c.raw.Control(func(fd uintptr) { c.peekSocket(fd) }) // it minds no deadline
+	err := c.raw.Control(c.look) // it minds no deadline
 	return err == nil && c.peekErr == nil
 }
 
@@ -68,7 +68,7 @@ func (b *TakenBody) readBefore(p []byte, until time.Time) (int, error) {
 	}
 	c := b.conn
 	wait := c.patience(until)
-	if wait <= 0 && c.br.Buffered() == 0 {
+	if wait <= 0 && c.inbox.Buffered() == 0 {
 		return 0, os.ErrDeadlineExceeded
 	}
 	idle := c.ReadIdle
@@ -91,13 +91,13 @@ func (b *TakenBody) readBefore(p []byte, until time.Time) (int, error) {
 // would lose that part. What is wrong with it shows when it is read. An origin that
 // sends it byte by byte gets no more time than any other.
 func (b *TakenBody) awaitChunk(until time.Time) error {
-	br := b.conn.br
+	in := &b.conn.inbox
 	for !b.chunkBuffered() {
 		b.conn.ReadIdle = b.conn.patience(until)
-		if b.conn.ReadIdle <= 0 || br.Buffered() == br.Size() {
+		if b.conn.ReadIdle <= 0 || in.Buffered() == in.size() {
 			return os.ErrDeadlineExceeded
 		}
-		if _, err := br.Peek(br.Buffered() + 1); err != nil {
+		if _, err := in.Peek(in.Buffered() + 1); err != nil {
 			return err
 		}
 	}
@@ -107,7 +107,7 @@ func (b *TakenBody) awaitChunk(until time.Time) error {
 // chunkBuffered looks for a whole size line in the buffer, and behind it for a byte
 // of the chunk or, after the last one, for the end of the trailers.
 func (b *TakenBody) chunkBuffered() bool {
-	buffered, _ := b.conn.br.Peek(b.conn.br.Buffered())
+	buffered := b.conn.inbox.there()
 	if b.chunks.inChunk {
 		buffered = buffered[min(2, len(buffered)):]
 	}

@@ -222,7 +222,7 @@ func (d *drip) Read(p []byte) (int, error) {
 func TestReadBeforeBoundsDrips(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		taken := &TakenBody{conn: newConn(&drip{rest: "5;x=" + strings.Repeat("y", 500) + "\r\nhello\r\n"}, 0), framing: byChunks}
-		taken.chunks.Reset(taken.conn.br, false)
+		taken.chunks.reset(&taken.conn.inbox, false)
 		from, p := time.Now(), make([]byte, 100)
 		if _, err := taken.ReadBefore(p, from.Add(2*time.Millisecond)); err != ErrLate {
 			t.Fatal(err)

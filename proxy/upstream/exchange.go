@@ -110,7 +110,8 @@ func (u *Upstream) Do(req *fasthttp.Request, resp *fasthttp.Response, body io.Re
 	if err != nil {
 		return err
 	}
-	err = u.exchange(req, resp, s, body, length, &opts)
+	s.opts = opts // nobody keeps it beyond the exchange
+	err = u.exchange(req, resp, s, body, length, &s.opts)
 	u.conclude(probe, err)
 	return err
 }
@@ -135,11 +136,16 @@ func (u *Upstream) exchange(req *fasthttp.Request, resp *fasthttp.Response, s *s
 		if length != 0 {
 			x.upload = u.startUpload(c, s.request, body, length, opts)
 		} else {
-			_, err = c.Write(s.request)
+			err = c.ask(s.request)
 		}
 		if err = x.receive(c, s, resp, req.Header.IsHead(), opts, err); err == nil {
 			t.note(resp.StatusCode(), nil)
 			return nil
+		}
+		if err == errStale {
+			x.end(c, false)
+			t.asked = true
+			continue
 		}
 		unanswered := isClosed(err) && c.BytesRead() == before
 		x.end(c, false)
@@ -233,6 +239,17 @@ func (x *exchange) receive(c *conn, s *scratch, resp *fasthttp.Response, headOnl
 // sent.
 func (x *exchange) readHead(c *conn, s *scratch, opts *Options, sendErr error) error {
 	limit := x.up.cfg.HeaderTimeout
+	if c.unsent != nil {
+		if err := c.await(limit, opts.Gone); c.sendErr == nil && err != nil {
+			if err == errStale {
+				return err
+			}
+			return fail("read answer", err)
+		}
+	}
+	if sendErr == nil {
+		sendErr = c.sendErr
+	}
 	if sendErr != nil {
 		if isTimeout(sendErr) {
 			return fail("send request", sendErr)
@@ -241,29 +258,39 @@ func (x *exchange) readHead(c *conn, s *scratch, opts *Options, sendErr error) e
 	}
 	if x.upload != nil {
 		x.upload.await()
-		if _, err := c.br.Peek(1); err != nil {
+		if _, err := c.inbox.Peek(1); err != nil {
 			return fail("read answer", cutEOF(err))
 		}
 		x.upload.answer()
 	} else if opts.Gone != nil {
-		c.ReadIdle, c.Gone = limit, opts.Gone
-		_, err := c.br.Peek(1)
-		c.ReadIdle = 0
-		if err != nil {
+		if err := c.await(limit, opts.Gone); err != nil {
 			return fail("read answer", err)
 		}
 	}
-	if err := c.Conn.SetReadDeadline(time.Now().Add(limit)); err != nil {
-		return fail("read answer", err)
-	}
 	var err error
-	if c.head, err = readHead(c.br, c.head); err == nil {
+	if !bytes.Contains(c.inbox.there(), endOfHead) {
+		if err = c.Conn.SetReadDeadline(time.Now().Add(limit)); err != nil {
+			return fail("read answer", err)
+		}
+	}
+	if c.head, err = readHead(&c.inbox, c.head); err == nil {
 		return nil
 	}
 	if sendErr != nil {
 		return fail("send request", sendErr)
 	}
 	return fail("read answer", cutEOF(err))
+}
+
+// endOfHead is what ends a head. Whoever writes other ends waits for each part of it.
+var endOfHead = []byte("\r\n\r\n")
+
+// await waits for the first byte, while gone, nil for nobody, says that it is wanted.
+func (c *conn) await(limit time.Duration, gone func() bool) error {
+	c.ReadIdle, c.Gone = limit, gone
+	_, err := c.inbox.Peek(1)
+	c.ReadIdle = 0
+	return err
 }
 
 func cutEOF(err error) error {
@@ -317,7 +344,7 @@ func (x *exchange) relay(raw []byte, s *scratch, reason []byte, opts *Options) (
 
 // parse lets fasthttp parse the checked and cleaned head: only so a Date is kept.
 func (x *exchange) parse(raw []byte, s *scratch, header *fasthttp.ResponseHeader, reason []byte, keepLength bool) error {
-	s.clean = s.head.appendClean(s.clean[:0], raw, reason, keepLength, x.up.now())
+	s.clean = s.head.appendClean(s.clean[:0], raw, reason, keepLength, x.up.now)
 	s.bytes.Reset(s.clean)
 	s.reader.Reset(&s.bytes)
 	if err := header.Read(s.reader); err != nil {
@@ -369,7 +396,7 @@ func (x *exchange) accept(c *conn, s *scratch, resp *fasthttp.Response, reason [
 	switch {
 	case h.chunked:
 		b.framing = byChunks
-		b.chunks.Reset(c.br, false)
+		b.chunks.reset(&c.inbox, false)
 		// Bad names are left out; trailers that are not announced still pass.
 		_ = resp.Header.AddTrailerBytes(h.trailer)
 	case h.length >= 0:

@@ -63,6 +63,21 @@ func TestAnswersReachTheResponseUnchanged(t *testing.T) {
 	}
 }
 
+// A body that is packed twice may say so in two lines.
+func TestAllCodingsOfAnAnswerPass(t *testing.T) {
+	o := newOrigin(t, answering("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nX: y\r\ncontent-encoding: br\r\nContent-Length: 0\r\n\r\n"))
+	u := newUpstream(t, o.url())
+	for range 2 { // the second time over a used connection
+		resp := &fasthttp.Response{}
+		if err := u.Do(get(t), resp, nil, Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := string(resp.Header.ContentEncoding()); got != "gzip, br" {
+			t.Errorf("Content-Encoding is %q", got)
+		}
+	}
+}
+
 func TestAnswersWithoutBody(t *testing.T) {
 	for _, test := range []struct{ name, method, answer, length string }{
 		{"head", "HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n", "1234"},
@@ -467,6 +482,9 @@ func TestClosedIdleConnectionIsNotUsed(t *testing.T) {
 	_, body, err := fetch(u, post(t, 2), strings.NewReader("hi"), Options{})
 	if body != "hello" || err != nil {
 		t.Errorf("a POST over a pool with a dead connection: %q %v", body, err)
+	}
+	if s := u.Status(); s.Retries != 0 || s.Servers[0].Requests != 2 {
+		t.Errorf("%d requests and %d retries are counted", s.Servers[0].Requests, s.Retries)
 	}
 }
 

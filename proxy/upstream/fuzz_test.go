@@ -44,8 +44,9 @@ type told struct {
 	headers string
 }
 
-// tell lets the origin say the bytes and returns what came of them.
-func tell(t *testing.T, said []byte, step int) told {
+// tell lets the origin say the bytes and returns what came of them, the body as read
+// returns it.
+func tell(t *testing.T, said []byte, step int, read func(*Body) ([]byte, error)) told {
 	u := newUpstream(t, "http://192.0.2.1")
 	defer u.Close()
 	u.now = func() time.Time { return time.Unix(0, 0) }
@@ -61,7 +62,7 @@ func tell(t *testing.T, said []byte, step int) told {
 		r.headers += string(name) + ": " + string(value) + "\r\n"
 	}
 	if resp.IsBodyStream() {
-		body, err := io.ReadAll(resp.BodyStream())
+		body, err := read(resp.BodyStream().(*Body))
 		r.body, r.whole = string(body), err == nil
 		resp.CloseBodyStream()
 	}
@@ -73,23 +74,50 @@ func tell(t *testing.T, said []byte, step int) told {
 	return r
 }
 
+// readAll reads a body by Read.
+func readAll(b *Body) ([]byte, error) { return io.ReadAll(b) }
+
+// readParts reads it by Next, or as a whole if it is there.
+func readParts(b *Body) (body []byte, err error) {
+	taken := b.Take()
+	defer taken.Close()
+	if whole := taken.Whole(); whole != nil {
+		return bytes.Clone(whole), nil
+	}
+	for {
+		part, err := taken.Next()
+		body = append(body, part...)
+		if err == io.EOF {
+			return body, nil
+		}
+		if err != nil {
+			return body, err
+		}
+	}
+}
+
 // FuzzAnswer: what comes of an answer does not depend on how its bytes are cut
-// into reads, and an answer that is taken for whole is the one that net/http reads.
+// into reads, nor on how its body is read, and an answer that is taken for whole is the one that net/http reads.
 func FuzzAnswer(f *testing.F) {
 	for _, seed := range []string{
 		okHello, "HTTP/1.1 200 OK\r\n\r\nclose", "HTTP/1.1 204 N\r\n\r\n", "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nxy",
 		"HTTP/1.1 103 E\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n3;e\r\nabc\r\n0\r\nX: y\r\n\r\nmore",
+		"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcmore", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1\r\nd\r\n2\r\nef\r\n0\r\n\r\n",
 		"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\nSet-Cookie: a=b\r\nset-cookie: c\r\n\r\n", "HTTP/1.1 200 OK\nA: b\n\nx",
 		"HTTP/1.1 200 OK\r\nConnection: close, X-A\r\nX-A: b\r\nContent-Length: 0\r\n\r\n",
 	} {
 		f.Add([]byte(seed), uint8(1))
 	}
 	f.Fuzz(func(t *testing.T, said []byte, step uint8) {
-		whole := tell(t, said, len(said)+1)
-		parts := tell(t, said, int(step)+1)
-		parts.kept = whole.kept // bytes that have not come yet are found when it is used again
-		if parts != whole {
-			t.Fatalf("%q\nat once   %+v\nin pieces %+v", said, whole, parts)
+		whole := tell(t, said, len(said)+1, readAll)
+		for _, parts := range []told{tell(t, said, int(step)+1, readAll), tell(t, said, int(step)+1, readParts), tell(t, said, len(said)+1, readParts)} {
+			parts.kept = whole.kept // bytes that have not come yet are found when it is used again
+			if parts != whole {
+				t.Fatalf("%q\nat once   %+v\nin pieces %+v", said, whole, parts)
+			}
+		}
+		if kept := tell(t, said, len(said)+1, readParts).kept; kept != whole.kept {
+			t.Fatalf("%q: read in parts, the connection is kept: %v, want %v", said, kept, whole.kept)
 		}
 		if whole.status == 0 || !whole.whole {
 			return

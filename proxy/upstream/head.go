@@ -29,11 +29,13 @@ type head struct {
 	upgrade []byte   // value of Upgrade
 	trailer []byte   // value of Trailer
 	named   [][]byte // names that Connection lists
+	coding  []byte   // first value of Content-Encoding
+	codings [][]byte // the others, of which there are hardly ever any
 }
 
 // readHead reads the bytes of one answer head, its empty line included, into buf.
 // It keeps nothing that came after them from the reader.
-func readHead(br *bufio.Reader, buf []byte) ([]byte, error) {
+func readHead(br source, buf []byte) ([]byte, error) {
 	buf = buf[:0]
 	lineStart, lines := 0, 0
 	for {
@@ -111,7 +113,7 @@ func parseStatusLine(line []byte) (status int, http10 bool, reason []byte, err e
 // parseHead checks the bytes of a head strictly.
 func parseHead(raw []byte, h *head) (reason []byte, err error) {
 	line, rest := cutLine(raw)
-	*h = head{length: -1, named: h.named[:0]}
+	*h = head{length: -1, named: h.named[:0], codings: h.codings[:0]}
 	if h.status, h.http10, reason, err = parseStatusLine(line); err != nil {
 		return nil, err
 	}
@@ -191,6 +193,12 @@ func (h *head) note(name, value []byte) error {
 		h.trailer = value
 	case "date":
 		h.dated = true
+	case "content-encoding":
+		if h.coding == nil {
+			h.coding = value
+		} else {
+			h.codings = append(h.codings, value)
+		}
 	}
 	return nil
 }
@@ -214,7 +222,7 @@ func (h *head) hopByHop(name []byte) bool {
 // appendClean writes the head as fasthttp shall see it: HTTP/1.1, without what
 // ends at this hop, with a Date, and with the names that Sedge itself looks for
 // in their usual spelling, because fasthttp finds names by exact spelling.
-func (h *head) appendClean(dst, raw, reason []byte, keepLength bool, now time.Time) []byte {
+func (h *head) appendClean(dst, raw, reason []byte, keepLength bool, now func() time.Time) []byte {
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = append(dst, byte('0'+h.status/100), byte('0'+h.status/10%10), byte('0'+h.status%10), ' ')
 	dst = append(append(dst, reason...), "\r\n"...)
@@ -224,8 +232,9 @@ func (h *head) appendClean(dst, raw, reason []byte, keepLength bool, now time.Ti
 		if line, rest = cutLine(rest); len(line) == 0 {
 			break
 		}
-		name, value, _ := splitField(line)
-		if h.hopByHop(name) || !keepLength && equalFold(name, fasthttp.HeaderContentLength) {
+		colon := bytes.IndexByte(line, ':') // parseHead has checked the line
+		name, value := line[:colon], trimSpace(line[colon+1:])
+		if h.hopByHop(name) || !keepLength && equalFold(name, fasthttp.HeaderContentLength) || equalFold(name, fasthttp.HeaderContentEncoding) {
 			continue
 		}
 		if usual := spelling(name); usual != "" {
@@ -235,9 +244,18 @@ func (h *head) appendClean(dst, raw, reason []byte, keepLength bool, now time.Ti
 		}
 		dst = append(append(append(dst, ": "...), value...), "\r\n"...)
 	}
+	if h.coding != nil {
+		// In one line: of several, fasthttp would keep the last alone.
+		dst = append(dst, fasthttp.HeaderContentEncoding+": "...)
+		dst = append(dst, h.coding...)
+		for _, value := range h.codings {
+			dst = append(append(dst, ", "...), value...)
+		}
+		dst = append(dst, "\r\n"...)
+	}
 	if !h.dated && h.status >= 200 {
 		dst = append(dst, "Date: "...)
-		dst = append(fasthttp.AppendHTTPDate(dst, now), "\r\n"...)
+		dst = append(fasthttp.AppendHTTPDate(dst, now()), "\r\n"...)
 	}
 	return append(dst, "\r\n"...)
 }

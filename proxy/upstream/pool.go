@@ -82,7 +82,8 @@ func (p *pool) acquire(fresh, sends bool, name string) (*conn, error) {
 	if !fresh {
 		now := p.now()
 		for c := p.pop(now, name); c != nil; c = p.pop(now, name) {
-			if c.quiet() {
+			// Otherwise it shows when the request is sent.
+			if !sends && c.waits() || c.quiet() {
 				c.reused, c.lease = true, l
 				return c, nil
 			}
@@ -363,15 +364,17 @@ func dialKind(err error) Kind {
 // directions ended cleanly and the origin has sent nothing more.
 func (p *pool) release(c *conn, reuse bool) {
 	l := c.lease // before another exchange has the connection
-	if !reuse || l.long || c.br.Buffered() > 0 || c.Conn.SetDeadline(time.Time{}) != nil || !p.push(c) {
+	clean := c.inbox.isEmpty()
+	c.inbox.release()
+	if !reuse || l.long || c.sendErr != nil || !clean || !c.waits() && c.disarm() != nil || !p.push(c) {
 		c.Close()
 	}
 	l.leave()
 }
 
 func (p *pool) push(c *conn) bool {
-	c.ReadIdle, c.InMessage, c.Gone = 0, false, nil
-	if cap(c.head) > readBufferSize {
+	c.ReadIdle, c.InMessage, c.Gone, c.unsent = 0, false, nil, nil
+	if cap(c.head) > keptHead {
 		c.head = nil
 	}
 	p.mu.Lock()

@@ -72,7 +72,7 @@ func Prepare(out, in *fasthttp.Request, p PrepareOptions) {
 		h.SetRequestURIBytes(originForm(in.Header.RequestURI(), in.Header.IsOptions()))
 	}
 	h.Set(fasthttp.HeaderHost, p.Host)
-	c := copier{out: h, p: &p, chunked: in.Header.ContentLength() == -1}
+	c := copier{out: h, p: p, chunked: in.Header.ContentLength() == -1}
 	c.fields(&in.Header, c.noteConnection)
 	c.fields(&in.Header, c.pass)
 	c.forwarded()
@@ -127,12 +127,14 @@ func declareBody(out, in *fasthttp.RequestHeader) {
 // copier passes the client's headers on one by one.
 type copier struct {
 	out   *fasthttp.RequestHeader
-	p     *PrepareOptions
+	p     PrepareOptions
 	te    bool
 	named [][]byte // by the client's Connection
 	chain []byte   // X-Forwarded-For so far, if trusted
 	proto bool     // X-Forwarded-Proto came from a trusted peer
 	host  bool     // X-Forwarded-Host likewise
+
+	looked, folded bool
 
 	element bool // Forwarded came from a trusted peer
 	chunked bool // trailers may follow
@@ -142,7 +144,7 @@ type copier struct {
 // not, or that folds lines, gives fasthttp's view of them.
 func (c *copier) fields(in *fasthttp.RequestHeader, f func(name, value []byte)) {
 	raw := in.RawHeaders()
-	if len(raw) == 0 || folded(raw) {
+	if len(raw) == 0 || c.isFolded(raw) {
 		for name, value := range in.All() {
 			f(name, value)
 		}
@@ -159,8 +161,21 @@ func (c *copier) fields(in *fasthttp.RequestHeader, f func(name, value []byte)) 
 	}
 }
 
-func folded(raw []byte) bool {
-	return isSpace(raw[0]) || bytes.Contains(raw, []byte("\n ")) || bytes.Contains(raw, []byte("\n\t"))
+// isFolded looks for folded lines, once.
+func (c *copier) isFolded(raw []byte) bool {
+	if c.looked {
+		return c.folded
+	}
+	c.looked, c.folded = true, isSpace(raw[0])
+	for rest := raw; !c.folded; {
+		end := bytes.IndexByte(rest, '\n')
+		if end < 0 || end+1 == len(rest) {
+			break
+		}
+		rest = rest[end+1:]
+		c.folded = isSpace(rest[0])
+	}
+	return c.folded
 }
 
 func (c *copier) noteConnection(name, value []byte) {
@@ -310,14 +325,14 @@ func looksLike(name []byte, letters, real string) bool {
 
 // forwarded adds who asked, how, and that it came through here.
 func (c *copier) forwarded() {
-	if c.p.Peer != "" {
-		if len(c.chain) > 0 {
-			c.chain = append(c.chain, ", "...)
-		}
-		c.chain = append(c.chain, c.p.Peer...)
+	if c.p.Peer != "" && len(c.chain) > 0 {
+		c.chain = append(append(c.chain, ", "...), c.p.Peer...)
 	}
-	if len(c.chain) > 0 {
+	switch {
+	case len(c.chain) > 0:
 		c.out.SetBytesV(fasthttp.HeaderXForwardedFor, c.chain)
+	case c.p.Peer != "":
+		c.out.Set(fasthttp.HeaderXForwardedFor, c.p.Peer)
 	}
 	if c.element {
 		c.out.Add(fasthttp.HeaderForwarded, c.forwardedElement())

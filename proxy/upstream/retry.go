@@ -26,6 +26,7 @@ type tries struct {
 	fresh bool // not over a connection that was used before
 	sends bool // a body as it comes
 	moved bool // after it was sent
+	asked bool // the request is counted: nothing was sent over a connection that was stale
 }
 
 func (u *Upstream) newTries(req *fasthttp.Request, s *scratch, opts *Options) tries {
@@ -39,7 +40,10 @@ func (t *tries) connect() (link, error) {
 		if t.to == nil {
 			t.choose()
 		}
-		t.to.requests.Add(1)
+		if !t.asked {
+			t.to.requests.Add(1)
+		}
+		t.asked = false
 		l, err := t.acquire()
 		if err == nil {
 			return l, nil

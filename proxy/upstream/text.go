@@ -56,17 +56,24 @@ func trimSpace(b []byte) []byte {
 
 // validName reports whether name is a token of RFC 9110.
 func validName(name []byte) bool {
-	token, rest := cutToken(name)
-	return len(token) > 0 && len(rest) == 0
+	for _, c := range name {
+		if !tokenBytes[c] {
+			return false
+		}
+	}
+	return len(name) > 0
 }
 
-func isTokenByte(c byte) bool {
-	switch {
-	case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
-		return true
+func isTokenByte(c byte) bool { return tokenBytes[c] }
+
+// tokenBytes are the bytes of a token.
+var tokenBytes = func() (out [256]bool) {
+	for c := range 256 {
+		letter := byte(c) | 0x20
+		out[c] = letter >= 'a' && letter <= 'z' || c >= '0' && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", byte(c)) >= 0
 	}
-	return strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
-}
+	return out
+}()
 
 // validValue reports whether a header value holds no control character but tabs.
 func validValue(value []byte) bool {

@@ -42,7 +42,8 @@ func (u *Upstream) Tunnel(ctx *fasthttp.RequestCtx, req *fasthttp.Request, opts 
 	if err != nil {
 		return err
 	}
-	err = u.openTunnel(ctx, req, s, &opts, onDone)
+	s.opts = opts
+	err = u.openTunnel(ctx, req, s, &s.opts, onDone)
 	u.conclude(probe, err)
 	return err
 }
@@ -143,12 +144,12 @@ type tunnel struct {
 
 // hijack lets fasthttp hand the client's connection to a tunnel.
 func (x *exchange) hijack(ctx *fasthttp.RequestCtx, c *conn, s *scratch, reason []byte, onDone func()) {
-	clean := s.head.appendClean(nil, c.head, reason, false, x.up.now())
+	clean := s.head.appendClean(nil, c.head, reason, false, x.up.now)
 	clean = append(clean[:len(clean)-2], "Connection: Upgrade\r\nUpgrade: "...)
 	clean = append(append(clean, s.head.upgrade...), "\r\n\r\n"...)
 	c.lease.prolong()
 	t := &tunnel{up: x.up, origin: c, head: clean, onDone: onDone}
-	_ = c.Conn.SetDeadline(time.Time{})
+	_ = c.disarm()
 	c.InMessage = false
 	abandon := time.AfterFunc(hijackTime, t.end)
 	ctx.HijackSetNoResponse(true)
@@ -190,7 +191,7 @@ func (t *tunnel) carry(hijacked net.Conn) {
 	var back sync.WaitGroup
 	back.Go(func() {
 		// The bytes right behind the 101 are in the reader already.
-		t.copy(client, client, t.origin, t.origin.br)
+		t.copy(client, client, t.origin, &t.origin.inbox)
 	})
 	t.copy(t.origin, t.origin.Conn, client, hijacked)
 	back.Wait()
@@ -225,8 +226,8 @@ func (t *tunnel) limit() time.Duration {
 }
 
 func (t *tunnel) pump(to, source net.Conn, from reader) (err error) {
-	buf := t.up.buffers.Get().(*[]byte)
-	defer t.up.buffers.Put(buf)
+	buf := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buf)
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("panic: %v", r)

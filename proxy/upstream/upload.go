@@ -84,8 +84,8 @@ func (p *upload) run() {
 			p.conn.Close()
 		}
 	}()
-	buf := p.up.buffers.Get().(*[]byte)
-	defer p.up.buffers.Put(buf)
+	buf := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buf)
 	p.err = p.send(*buf)
 	p.conn.pool.uploads.remove(p)
 	if p.slow.Load() && isClient(p.err) {

@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -26,11 +28,11 @@ type Upstream struct {
 	stop    context.CancelFunc // of the checks
 	closed  bool               // guarded by shared.mu
 	scratch sync.Pool          // *scratch
-	buffers sync.Pool          // *[]byte of copyBufferSize
 
-	mapped  decision.Bodies // in which URLs are mapped
-	longest int             // bytes of an authority that is the origin's
-	mark    string          // of these settings
+	mapped   decision.Bodies // in which URLs are mapped
+	longest  int             // bytes of an authority that is the origin's
+	mark     string          // of these settings
+	identity string
 }
 
 // Deps are what an upstream needs of the world. All but Now may be left out.
@@ -73,6 +75,7 @@ type scratch struct {
 	small   []byte // that body
 	clean   []byte // head of the answer as fasthttp shall see it
 	head    head
+	opts    Options
 	bytes   bytes.Reader
 	reader  *bufio.Reader // over bytes, as fasthttp parses from a bufio.Reader
 }
@@ -101,18 +104,29 @@ func build(cfg Config, deps Deps, s *shared) (*Upstream, error) {
 		u.members = append(u.members, m)
 	}
 	u.compileMapping()
+	u.identity = u.identify()
 	u.scratch.New = func() any {
 		return &scratch{reader: bufio.NewReaderSize(nil, maxHead+1<<10)}
-	}
-	u.buffers.New = func() any {
-		b := make([]byte, copyBufferSize)
-		return &b
 	}
 	if cfg.Health.Path != "" {
 		u.startChecks()
 	}
 	return u, nil
 }
+
+// identify makes the identity of an upstream.
+func (u *Upstream) identify() string {
+	sum := fnv.New64a()
+	_, _ = io.WriteString(sum, u.cfg.Host)
+	for _, m := range u.members {
+		_, _ = fmt.Fprintf(sum, " %t %s", m.origin.secure, m.origin.address)
+	}
+	return fmt.Sprintf("%s %016x %s", u.cfg.Name, sum.Sum64(), u.mark)
+}
+
+// Identity tells upstreams apart whose answers may differ: it is another one when the
+// servers change, or what they are told the site is called, or how URLs are mapped.
+func (u *Upstream) Identity() string { return u.identity }
 
 // newMember takes the server over from the upstream before, or makes it.
 func (u *Upstream) newMember(c Server) (*member, error) {
@@ -178,6 +192,7 @@ func (u *Upstream) acquireScratch() *scratch { return u.scratch.Get().(*scratch)
 func (u *Upstream) releaseScratch(s *scratch) {
 	s.bytes.Reset(nil)
 	s.reader.Reset(nil)
+	s.opts = Options{}
 	clear(s.head.named)
 	s.head = head{named: s.head.named[:0]}
 	u.scratch.Put(s)
