@@ -84,12 +84,16 @@ func (x *exchange) respondKept(program *program) bool {
 	c, packed := x.codingOf(o, kept, v)
 	validator := o.Rules.ETag
 	matched := false
-	// A copy holds in whatever coding it came; see [exchange.codingOf].
-	for _, of := range [...]coding.Coding{x.accepts().Best(coding.Live), x.accepts().Best(coding.Kept), coding.Identity, c} {
-		h.SetBytesV(fasthttp.HeaderETag, x.pageTag(validator, id.sum[:], of, values))
-		if matched = of != c && x.matchesETag(h.Peek(fasthttp.HeaderETag)); matched {
-			break
+	if x.header(fasthttp.HeaderIfNoneMatch) != nil {
+		// A copy holds in whatever coding it came; see [exchange.codingOf].
+		for _, of := range [...]coding.Coding{x.accepts().Best(coding.Live), x.accepts().Best(coding.Kept), coding.Identity, c} {
+			h.SetBytesV(fasthttp.HeaderETag, x.pageTag(validator, id.sum[:], of, values))
+			if matched = x.matchesETag(h.Peek(fasthttp.HeaderETag)); matched {
+				break
+			}
 		}
+	} else {
+		h.SetBytesV(fasthttp.HeaderETag, x.pageTag(validator, id.sum[:], c, values))
 	}
 	if program != nil && applies(x.plan) || !x.plan.Action.IsZero() {
 		x.server.stats.Personalized.Add(1)
@@ -100,7 +104,7 @@ func (x *exchange) respondKept(program *program) bool {
 		watch.seeVariant(v.first)
 	}
 	x.from = nil
-	if matched || x.matchesETag(h.Peek(fasthttp.HeaderETag)) {
+	if matched {
 		setCoding(h, coding.Identity)
 		x.notModified(&x.ctx.Response)
 		x.expectWhole(watch)
