@@ -167,7 +167,15 @@ func (b *pageBody) splice(program *program, limits rewrite.Limits, c codings) (d
 	b.notes.page(s.Splice)
 	b.server.stats.SlotsRefused.Add(uint64(s.Refused()))
 	b.done = true
+	b.letGo()
 	return true
+}
+
+// letGo gives back what the origin has sent, of which the edited page is a copy: the
+// client may take its time.
+func (b *pageBody) letGo() {
+	_ = b.taken.Close() // the exchange was over when the page was there
+	b.arrived = arrivedReader{from: b.taken, own: b.arrived.own[:0]}
 }
 
 // kind is what a compiled page depends on besides its bytes.
