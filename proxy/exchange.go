@@ -69,6 +69,7 @@ type exchange struct {
 	lookup      lookup
 	from        source            // of the answer's body, if that is not in the response
 	doubt       func()            // keeps the answer on its way from being kept; nil: it is not
+	private     bool              // the answer has the cache headers of an edited page
 	unpacked    bool              // a kept body leaves otherwise packed than it is kept
 	tag         string            // ETag of the client's copy that the origin is asked about
 	out         *fasthttp.Request // to the origin

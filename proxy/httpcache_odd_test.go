@@ -422,3 +422,16 @@ func TestKeysInHeadersAreAsCookies(t *testing.T) {
 		}
 	}
 }
+
+// A page that some experience names is no one's copy by a date: what the client has of
+// it may be edited.
+func TestDateIsNoValidatorOfEditedPages(t *testing.T) {
+	n := start(t, pages(t, "text/html", shopPage, "Cache-Control", "public, max-age=60"), setup{engines: always(text("#hero", "Hi"))})
+	for range 3 {
+		for _, header := range [][]string{{"Accept", "*/*", "Sec-Fetch-Dest", "empty"}, {"Accept", "text/html"}} {
+			if r := n.get("/", append(header, "If-Modified-Since", time.Now().UTC().Format(http.TimeFormat))...); r.StatusCode != 200 {
+				t.Errorf("%v: got %d", header, r.StatusCode)
+			}
+		}
+	}
+}

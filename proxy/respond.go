@@ -34,6 +34,7 @@ var perBody = [...]string{
 // the same whatever the visitor sees, so that nothing tells the arms apart, and
 // nobody keeps one visitor's page for another.
 func (x *exchange) setPrivate(h *fasthttp.ResponseHeader, origin *cache.Directives) {
+	x.private = true
 	delFold(h, perBody[:]...)
 	delFold(h, fasthttp.HeaderCacheControl)
 	value := "private, no-cache"
@@ -170,6 +171,9 @@ func (x *exchange) answerCondition(mapped mapping) bool {
 	if mapped.of != nil || x.unpacked {
 		length = -1
 		validators = cache.ReadValidators(&resp.Header, o.Stored)
+	}
+	if x.private {
+		validators = cache.Validators{} // what the client has may be an edited page, under the same date
 	}
 	reply := x.lookup.request.Evaluate(&validators, head, resp.StatusCode(), length)
 	switch reply.Status {
