@@ -70,7 +70,7 @@ func isKept(name []byte) bool {
 	case "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
 		"proxy-authenticate", "proxy-authentication-info", "proxy-authorization",
 		"set-cookie", "set-cookie2",
-		"content-length", "content-range", "content-digest",
+		"content-length", "content-range", "content-digest", "content-md5",
 		"content-encoding":
 		return true
 	}
