@@ -30,7 +30,7 @@ const (
 	// would lose the answer that tells why.
 	// A client in the middle of an upload needs a round trip to notice.
 	lingerTime  = time.Second
-	lingerBytes = 16 << 20
+	lingerBytes = 128 << 20 // on a fast network a client sends that before it looks up
 
 	// writePiece is how much may be written under one idle limit.
 	writePiece = 256 << 10
