@@ -59,8 +59,7 @@ func TestHTTP2UnreadAnswersAreBounded(t *testing.T) {
 		f.request(2*i+1, true, getFields().fields...)
 	}
 	eventually(t, "all are under way", func() bool { return n.server.Stats().Streams.Load() == streams })
-	// 64 KiB of it is what an answer is read into by one call.
-	if held := liveMemory() - before; held > streams*192<<10 {
+	if held := liveMemory() - before; held > streams*160<<10 {
 		t.Errorf("%d bytes are held for each stream", held/streams)
 	}
 	eventually(t, "nothing is held", func() bool {

@@ -533,10 +533,13 @@ func (f *cacheFront) play(index int, s *cacheStep) []string {
 			replies[i], together[i] = f.ask(s, i)
 		})
 	}
-	// Of requests at once none is answered before all are there, unless they do not
-	// wait for the origin.
+	// Of requests at once none is answered before all wait, for the origin or for the one
+	// that asks it, unless they do not.
 	n := int64(s.clients)
-	waited := soonTrue(cachePatience, func() bool { return n == 1 || f.server.Stats().InFlight.Load() >= n || answered.Load() == n })
+	waited := soonTrue(cachePatience, func() bool {
+		waiting := int64(f.server.FlightUsage().Followers + f.timesAsked())
+		return n == 1 || answered.Load() == n || f.server.Stats().InFlight.Load() >= n && waiting >= n
+	})
 	close(open)
 	clients.Wait()
 	var problems []string
