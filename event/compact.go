@@ -52,20 +52,16 @@ var errForm = errors.New("the record has another form")
 // appendCompact appends the compact form of e. It reports false, and appends nothing
 // of use, if that cannot hold e.
 func appendCompact(b []byte, e *Event) ([]byte, bool) {
-	w := compactWriter{b: b, ok: len(e.Properties) == 0 && len(e.Traits) == 0}
-	kind := byte(0)
-	for i, t := range compactTypes {
-		if t == e.Type {
-			kind = byte(i + 1)
-		}
+	kind, late := kindOf(e.Type), !e.Received.Equal(e.Time)
+	if kind == 0 || len(e.Properties) > 0 || len(e.Traits) > 0 || !isUTC(e.Time) || !isUTC(e.Received) {
+		return b, false
 	}
-	w.ok = w.ok && kind > 0 && isUTC(e.Time) && isUTC(e.Received)
-	w.b = append(w.b, formCompact, kind, flagsOf(e))
+	w := compactWriter{b: append(b, formCompact, kind, flagsOf(e, late)), ok: true}
 	w.text(e.ID)
 	w.text(e.Name)
 	w.text(e.Visitor)
 	w.time(e.Time)
-	if !e.Received.Equal(e.Time) {
+	if late {
 		w.time(e.Received)
 	}
 	w.text(e.Segment)
@@ -89,25 +85,57 @@ func appendCompact(b []byte, e *Event) ([]byte, bool) {
 	return w.b, w.ok
 }
 
-func flagsOf(e *Event) byte {
+// kindOf returns the place of a type in [compactTypes], from 1; 0 for one that is not
+// there.
+func kindOf(t Type) byte {
+	switch t {
+	case Page:
+		return 1
+	case Track:
+		return 2
+	case Identify:
+		return 3
+	case Trigger:
+		return 4
+	case Delivery:
+		return 5
+	}
+	return 0
+}
+
+func flagsOf(e *Event, late bool) byte {
 	flags := byte(flagsAlways)
-	for _, f := range [...]struct {
-		flag byte
-		set  bool
-	}{
-		{flagObserved, e.Observed}, {flagMinted, e.Minted}, {flagReceived, !e.Received.Equal(e.Time)},
-		{flagOrder, e.Order != nil}, {flagExposure, e.Exposure != nil}, {flagHoldout, e.Exposure != nil && e.Exposure.Holdout},
-	} {
-		if f.set {
-			flags |= f.flag
+	if e.Observed {
+		flags |= flagObserved
+	}
+	if e.Minted {
+		flags |= flagMinted
+	}
+	if late {
+		flags |= flagReceived
+	}
+	if e.Order != nil {
+		flags |= flagOrder
+	}
+	if e.Exposure != nil {
+		flags |= flagExposure
+		if e.Exposure.Holdout {
+			flags |= flagHoldout
 		}
 	}
 	return flags
 }
 
+// The first second of the year 0, and of the year 10000.
+const (
+	yearZero        = -62167219200
+	yearTenThousand = 253402300800
+)
+
 // isUTC reports whether JSON would return the time as it is.
 func isUTC(t time.Time) bool {
-	return t.Location() == time.UTC && t.Year() >= 0 && t.Year() <= 9999
+	second := t.Unix()
+	return t.Location() == time.UTC && second >= yearZero && second < yearTenThousand
 }
 
 // compactWriter appends what the compact form is made of.
@@ -117,17 +145,48 @@ type compactWriter struct {
 }
 
 func (w *compactWriter) number(v uint64) {
-	w.ok = w.ok && v+1 != 0
-	w.b = binary.AppendUvarint(w.b, v+1)
+	if v++; v == 0 {
+		w.ok = false
+	}
+	b := w.b
+	for ; v >= 0x80; v >>= 7 {
+		b = append(b, byte(v)|0x80)
+	}
+	w.b = append(b, byte(v))
 }
 
 func (w *compactWriter) signed(v int64) { w.number(uint64(v)<<1 ^ uint64(v>>63)) }
 
 func (w *compactWriter) text(s string) {
-	w.ok = w.ok && strings.IndexByte(s, 0) < 0 && utf8.ValidString(s)
+	if !isText(s) {
+		w.ok = false
+	}
 	w.number(uint64(len(s)))
 	w.b = append(w.b, s...)
 }
+
+// isText reports whether JSON would return s as it is and it has no zero byte. Nearly
+// all texts are ASCII, which eight bytes at a time tell.
+func isText(s string) bool {
+	const low, high = 0x0101010101010101, 0x8080808080808080
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		p := s[i : i+8]
+		word := uint64(p[0]) | uint64(p[1])<<8 | uint64(p[2])<<16 | uint64(p[3])<<24 |
+			uint64(p[4])<<32 | uint64(p[5])<<40 | uint64(p[6])<<48 | uint64(p[7])<<56
+		if (word|(word-low))&high != 0 { // a byte beyond ASCII, or a zero that borrowed
+			return isWideText(s)
+		}
+	}
+	for ; i < len(s); i++ {
+		if s[i] == 0 || s[i] >= utf8.RuneSelf {
+			return isWideText(s)
+		}
+	}
+	return true
+}
+
+func isWideText(s string) bool { return strings.IndexByte(s, 0) < 0 && utf8.ValidString(s) }
 
 func (w *compactWriter) time(t time.Time) {
 	w.signed(t.Unix())
@@ -144,11 +203,13 @@ func decode(payload []byte, e *Event) error {
 	case payload[0] != formCompact:
 		return fmt.Errorf("form %d: %w", payload[0], errForm)
 	}
-	return decodeCompact(payload, e)
+	return decodeCompact(string(payload), e, nil)
 }
 
-func decodeCompact(payload []byte, e *Event) error {
-	r := compactReader{rest: string(payload)} // the texts of the event lie in one piece
+// decodeCompact reads a compact payload, of which the event's texts are parts. The
+// event gets exposure, or a new one, if it has any.
+func decodeCompact(payload string, e *Event, exposure *decision.Exposure) error {
+	r := compactReader{rest: payload}
 	r.skip(1)
 	kind, flags := r.skip(1), r.skip(1)
 	if kind < 1 || int(kind) > len(compactTypes) || flags&flagsAlways == 0 || flags&^flagsKnown != 0 ||
@@ -177,9 +238,13 @@ func decodeCompact(payload []byte, e *Event) error {
 		e.Order = &Order{ID: r.text(), Revenue: decision.Money(r.signed())}
 	}
 	if flags&flagExposure != 0 {
-		e.Exposure = &decision.Exposure{
+		if exposure == nil {
+			exposure = new(decision.Exposure)
+		}
+		*exposure = decision.Exposure{
 			Assignment: decision.Assignment{Experiment: r.text(), Arm: r.text(), Holdout: flags&flagHoldout != 0}, Segment: r.text(),
 		}
+		e.Exposure = exposure
 	}
 	if r.failed || r.rest != "" {
 		return errForm
@@ -208,6 +273,16 @@ func (r *compactReader) skip(n int) byte {
 }
 
 func (r *compactReader) number() uint64 {
+	if len(r.rest) > 0 {
+		if c := r.rest[0]; c > 0 && c < 0x80 { // as nearly all are
+			r.rest = r.rest[1:]
+			return uint64(c) - 1
+		}
+	}
+	return r.longNumber()
+}
+
+func (r *compactReader) longNumber() uint64 {
 	v, shift := uint64(0), 0
 	for i := range len(r.rest) {
 		c := r.rest[i]
@@ -255,7 +330,7 @@ func (r *compactReader) time() time.Time {
 // peekCompact returns the id of an event that was not observed.
 func peekCompact(payload []byte) string {
 	var e Event
-	if len(payload) < 3 || payload[2]&flagObserved != 0 || decodeCompact(payload, &e) != nil {
+	if len(payload) < 3 || payload[2]&flagObserved != 0 || decode(payload, &e) != nil {
 		return ""
 	}
 	return e.ID

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"time"
+
+	"github.com/sedge-proxy/sedge/decision"
 )
 
 // Consumer is somebody who reads the log and must not miss anything: no file is
@@ -44,20 +47,75 @@ func (c *Consumer) Close() {
 
 // Read returns up to max durable events from an offset on, and the offset at
 // which to go on. No events and next == from mean that nothing durable follows.
-// Damaged places are skipped, counted and logged. The events are appended to room.
+// Damaged places are skipped, counted and logged. The events are appended to room;
+// texts of events that were read together share memory.
 func (l *Log) Read(room []Event, from Offset, max int) (events []Event, next Offset, err error) {
-	events = room
+	d := l.decoders.Get().(*recordDecoder)
+	d.events = room
 	next, err = l.Scan(from, func(payload []byte, _ Offset) (bool, error) {
-		events = append(events, Event{})
-		if err := decode(payload, &events[len(events)-1]); err != nil {
-			events = events[:len(events)-1]
-			// The checksum is right, so another version of Sedge wrote this.
-			l.logger.Error("event log holds a record that this version cannot read; skipping it", "error", err)
-			return true, nil
-		}
-		return len(events)-len(room) < max, nil
+		d.add(payload)
+		return len(d.events)-len(room)+len(d.ends) < max, nil
 	})
+	d.decode()
+	events, d.events = d.events, nil
+	l.decoders.Put(d)
 	return events, next, err
+}
+
+// recordDecoder makes events of records. Compact ones wait for others, so that the texts of
+// many are one allocation, and their exposures another.
+type recordDecoder struct {
+	events []Event
+	texts  []byte // the compact payloads that wait
+	ends   []int  // of each in texts
+	shown  int    // how many of them have an exposure
+	logger *slog.Logger
+}
+
+// maxTexts bounds what waits, and so what a text that is kept can hold in memory.
+const maxTexts = 64 << 10
+
+func (d *recordDecoder) add(payload []byte) {
+	if payload[0] == formCompact && len(payload) <= maxTexts {
+		if len(d.texts)+len(payload) > maxTexts {
+			d.decode()
+		}
+		d.texts = append(d.texts, payload...)
+		d.ends = append(d.ends, len(d.texts))
+		if len(payload) > 2 && payload[2]&flagExposure != 0 {
+			d.shown++
+		}
+		return
+	}
+	d.decode()
+	d.events = append(d.events, Event{})
+	d.check(decode(payload, &d.events[len(d.events)-1]))
+}
+
+// decode makes events of what waits.
+func (d *recordDecoder) decode() {
+	texts, from := string(d.texts), 0
+	exposures := make([]decision.Exposure, d.shown+1)
+	for _, end := range d.ends {
+		d.events = append(d.events, Event{})
+		e := &d.events[len(d.events)-1]
+		err := decodeCompact(texts[from:end], e, &exposures[0])
+		if e.Exposure != nil {
+			exposures = exposures[1:]
+		}
+		d.check(err)
+		from = end
+	}
+	d.texts, d.ends, d.shown = d.texts[:0], d.ends[:0], 0
+}
+
+// check leaves out the last event if it could not be read.
+func (d *recordDecoder) check(err error) {
+	if err != nil {
+		d.events = d.events[:len(d.events)-1]
+		// The checksum is right, so another version of Sedge wrote this.
+		d.logger.Error("event log holds a record that this version cannot read; skipping it", "error", err)
+	}
 }
 
 // Scan calls f with the payload of each durable record from an offset on and with

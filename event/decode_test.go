@@ -177,7 +177,8 @@ func TestLongIDsStayApartAndStayTheSame(t *testing.T) {
 		}
 		return events[0].ID
 	}
-	if id("1") != id("1") || id("1") == id("2") {
+	first, again, other := id("1"), id("1"), id("2")
+	if first != again || first == other {
 		t.Fatal("a long id is not replaced by its digest")
 	}
 }

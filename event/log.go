@@ -54,8 +54,8 @@ type Log struct {
 	dropped   int64            // files dropped by retention
 	held      Offset           // 1 + base of the file of which it was said that a consumer holds it
 
-	batches sync.Pool // *Batch
-	windows sync.Pool // *[]byte of windowSize
+	windows  sync.Pool // *[]byte of windowSize
+	decoders sync.Pool // *recordDecoder
 
 	kick  chan struct{} // the writer has something to do
 	hurry chan struct{} // somebody waits for the writer
@@ -92,7 +92,7 @@ func openLog(dir string, cfg Config, now func() time.Time, logger *slog.Logger,
 		damaged: make(map[Offset]int64),
 		kick:    make(chan struct{}, 1), hurry: make(chan struct{}, 1),
 	}
-	l.batches.New = func() any { return &Batch{} }
+	l.decoders.New = func() any { return &recordDecoder{logger: logger} }
 	l.windows.New = func() any {
 		b := make([]byte, windowSize)
 		return &b
@@ -216,31 +216,19 @@ func (l *Log) resume() error {
 	return nil
 }
 
-// maxSpare is how large a buffer for one event is kept.
-const maxSpare = 16 << 10
-
 // Append queues one event and returns the offset behind it. The event is not
 // durable before [Log.Commit] of that offset returns nil. ErrBusy means that the
 // queue is full and nothing was queued.
 func (l *Log) Append(e *Event) (Offset, error) {
-	b := l.batches.Get().(*Batch)
-	defer l.giveBack(b)
+	var b Batch
 	if err := b.Add(e); err != nil {
 		return 0, err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.admit(len(b.bytes)); err != nil {
+	ends, err := l.AppendBatch(&b, []int{0})
+	if err != nil {
 		return 0, err
 	}
-	return l.queue(b.bytes), nil
-}
-
-// giveBack keeps a batch for the next event, unless a large one was in it.
-func (l *Log) giveBack(b *Batch) {
-	if b.Reset(); cap(b.bytes) <= maxSpare {
-		l.batches.Put(b)
-	}
+	return ends[0], nil
 }
 
 // AppendBatch queues the events of b at the given indexes, all of them or none,
@@ -260,6 +248,20 @@ func (l *Log) AppendBatch(b *Batch, indexes []int) ([]Offset, error) {
 		ends = append(ends, l.queue(b.record(i)))
 	}
 	return ends, nil
+}
+
+// AppendWithin queues each event of b for which the queue is filled less than its
+// limit, from 0 to 1, and has room. ends is as long as limits and gets the offset
+// behind each event, 0 for one that was not queued.
+func (l *Log) AppendWithin(b *Batch, limits []float64, ends []Offset) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, limit := range limits {
+		record := b.record(i)
+		if ends[i] = 0; l.fill() < limit && l.admit(len(record)) == nil {
+			ends[i] = l.queue(record)
+		}
+	}
 }
 
 // admit says why records of a size cannot be queued, nil if they can. The caller
@@ -291,6 +293,11 @@ func (l *Log) queue(record []byte) Offset {
 func (l *Log) Fill() float64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.fill()
+}
+
+// fill is Fill for a caller who holds mu.
+func (l *Log) fill() float64 {
 	return float64(len(l.pending)+l.inflight) / float64(l.cfg.QueueSize)
 }
 

@@ -56,6 +56,9 @@ func (b *Batch) Add(e *Event) error {
 // Len is the number of events.
 func (b *Batch) Len() int { return len(b.ends) }
 
+// Size is the number of bytes that the events take in the log.
+func (b *Batch) Size() int { return len(b.bytes) }
+
 // Reset empties the batch and keeps its memory.
 func (b *Batch) Reset() { b.bytes, b.ends = b.bytes[:0], b.ends[:0] }
 
@@ -69,11 +72,18 @@ func (b *Batch) record(i int) []byte {
 // seal fills in the header of a record.
 func seal(record []byte) {
 	binary.LittleEndian.PutUint32(record, uint32(len(record)-headerSize))
-	binary.LittleEndian.PutUint32(record[4:], checksum(record[:4], record[headerSize:]))
+	binary.LittleEndian.PutUint32(record[4:], checksum(record))
 }
 
-func checksum(length, payload []byte) uint32 {
-	return crc32.Update(crc32.Checksum(length, castagnoli), castagnoli, payload)
+// checksum returns the checksum of a record. So as to pass over it once, the length
+// stands in the place of the checksum meanwhile, next to the payload.
+func checksum(record []byte) uint32 {
+	place := record[4:headerSize]
+	given := [4]byte(place)
+	copy(place, record)
+	sum := crc32.Checksum(record[4:], castagnoli)
+	copy(place, given[:])
+	return sum
 }
 
 // errNoRecord says that no whole record follows in this file.
@@ -129,7 +139,7 @@ func (r *recordReader) at(pos int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if checksum(record[:4], record[headerSize:]) != binary.LittleEndian.Uint32(record[4:]) {
+	if checksum(record) != binary.LittleEndian.Uint32(record[4:]) {
 		return nil, nil
 	}
 	return record[headerSize:], nil

@@ -88,9 +88,8 @@ func (r *Row) Apply(e *event.Event) {
 	if !e.Minted {
 		r.confirmed = true
 	}
-	stamp := e.Stamp()
-	at := r.visit(stamp, segmentName(e.Segment))
-	for _, h := range r.newHits(e, stamp) {
+	at := r.visit(e)
+	for _, h := range r.newHits(e) {
 		r.hit(h, at)
 	}
 	if e.Exposure == nil {
@@ -98,7 +97,7 @@ func (r *Row) Apply(e *event.Event) {
 	}
 	switch e.Type {
 	case event.Trigger:
-		r.trigger(e.Exposure, stamp.Milli)
+		r.trigger(e.Exposure, e.Milli())
 	case event.Delivery:
 		if x := r.exposure(e.Exposure); x != nil && x.arm == e.Exposure.Arm {
 			x.delivered = true
@@ -113,10 +112,10 @@ func segmentName(s string) string {
 	return s
 }
 
-// visit makes the moment part of a session and returns its index, -1 for the
+// visit makes the event's moment part of a session and returns its index, -1 for the
 // sessions that are folded.
-func (r *Row) visit(stamp event.Stamp, segment string) int {
-	idle, at := SessionIdle.Milliseconds(), stamp.Milli
+func (r *Row) visit(e *event.Event) int {
+	idle, at := SessionIdle.Milliseconds(), e.Milli()
 	if len(r.folded) > 0 && at <= r.foldedEnd+idle {
 		r.foldedEnd = max(r.foldedEnd, at)
 		for len(r.sessions) > 0 && r.sessions[0].first.Milli-idle <= r.foldedEnd {
@@ -131,9 +130,9 @@ func (r *Row) visit(stamp event.Stamp, segment string) int {
 		i++
 	}
 	if i == len(r.sessions) || at < r.sessions[i].first.Milli-idle {
-		r.sessions = slices.Insert(r.sessions, i, session{end: at, first: stamp, segment: segment})
+		r.sessions = slices.Insert(r.sessions, i, session{end: at, first: e.Stamp(), segment: segmentName(e.Segment)})
 	} else {
-		r.extend(i, stamp, segment)
+		r.extend(i, e)
 	}
 	if len(r.sessions) > MaxSessions {
 		r.fold()
@@ -142,13 +141,15 @@ func (r *Row) visit(stamp event.Stamp, segment string) int {
 	return i
 }
 
-// extend makes a session contain the moment, and joins it with the next one if
-// they now touch.
-func (r *Row) extend(i int, stamp event.Stamp, segment string) {
-	s := &r.sessions[i]
-	s.end = max(s.end, stamp.Milli)
-	if stamp.Before(s.first) {
-		s.first, s.segment = stamp, segment
+// extend makes a session contain the event's moment, and joins it with the next one
+// if they now touch.
+func (r *Row) extend(i int, e *event.Event) {
+	s, at := &r.sessions[i], e.Milli()
+	s.end = max(s.end, at)
+	if at <= s.first.Milli { // else the whole stamp, which takes longer, says the same
+		if stamp := e.Stamp(); stamp.Before(s.first) {
+			s.first, s.segment = stamp, segmentName(e.Segment)
+		}
 	}
 	if i+1 < len(r.sessions) && r.sessions[i+1].first.Milli-SessionIdle.Milliseconds() <= s.end {
 		next := &r.sessions[i+1]
@@ -182,10 +183,11 @@ func (r *Row) fold() {
 }
 
 // newHits returns what the event converts, leaving out orders that did so before.
-func (r *Row) newHits(e *event.Event, stamp event.Stamp) []hit {
+func (r *Row) newHits(e *event.Event) []hit {
 	if len(e.Conversions) == 0 && e.Order == nil {
 		return nil
 	}
+	stamp := e.Stamp()
 	var hits []hit
 	most := decision.Money(0)
 	for _, c := range e.Conversions {

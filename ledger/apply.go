@@ -33,20 +33,33 @@ func apply(tx *bbolt.Tx, events []event.Event, next event.Offset) error {
 
 // byVisitor groups events by visitor, each group in the order of the log.
 func byVisitor(events []event.Event) [][]*event.Event {
-	groups := make([][]*event.Event, 0, len(events))
-	index := make(map[string]int, len(events))
+	index := make(map[string]int, len(events)/2)
+	groupOf := make([]int, len(events)) // -1: of nobody
+	var sizes []int
 	for i := range events {
-		e := &events[i]
-		if e.Visitor == "" || len(e.Visitor) > bbolt.MaxKeySize {
+		visitor := events[i].Visitor
+		if visitor == "" || len(visitor) > bbolt.MaxKeySize {
+			groupOf[i] = -1
 			continue
 		}
-		at, ok := index[e.Visitor]
+		at, ok := index[visitor]
 		if !ok {
-			at = len(groups)
-			index[e.Visitor] = at
-			groups = append(groups, nil)
+			at = len(sizes)
+			index[visitor] = at
+			sizes = append(sizes, 0)
 		}
-		groups[at] = append(groups[at], e)
+		groupOf[i] = at
+		sizes[at]++
+	}
+	room := make([]*event.Event, len(events))
+	groups := make([][]*event.Event, len(sizes))
+	for at, size := range sizes {
+		groups[at], room = room[:0:size], room[size:]
+	}
+	for i, at := range groupOf {
+		if at >= 0 {
+			groups[at] = append(groups[at], &events[i])
+		}
 	}
 	return groups
 }

@@ -58,6 +58,8 @@ type Intake struct {
 	mu   sync.Mutex
 	seen *memory
 
+	recordings sync.Pool // *recording
+
 	accepted, duplicates, recorded, busy, invalid     atomic.Int64
 	droppedPages, droppedTriggers, droppedConversions atomic.Int64
 	droppedOthers                                     atomic.Int64
@@ -90,6 +92,7 @@ func NewIntake(log *event.Log, live *profile.Live, goals func() *kpi.Goals, cfg 
 		return nil, fmt.Errorf("new intake: %w", err)
 	}
 	in := &Intake{log: log, live: live, goals: goals, now: now, logger: logger, seen: newMemory(cfg.RememberIDs, now())}
+	in.recordings.New = func() any { return new(recording) }
 	if err := in.recall(); err != nil {
 		return nil, fmt.Errorf("read ids of recent events: %w", err)
 	}
@@ -108,37 +111,71 @@ func (in *Intake) recall() error {
 	return err
 }
 
-// Record takes an event that the proxy saw in traffic and returns at once. False
-// means that it was dropped for lack of room: page views first, then triggers
-// and deliveries (of all arms alike), conversions last. The id must be new. The
-// event is changed, and belongs to the caller again when Record returns.
-func (in *Intake) Record(e *event.Event) bool {
-	in.complete(e)
-	e.Observed = true
-	if !valid(e) {
-		in.invalid.Add(1)
-		return false
-	}
-	in.goals().Resolve(e)
-	limit, dropped := in.priority(e)
-	if in.log.Fill() >= limit || in.live.Full() {
-		dropped.Add(1)
-		return false
-	}
-	end, err := in.log.Append(e)
-	switch {
-	case err == nil:
-	case errors.Is(err, event.ErrBusy), errors.Is(err, event.ErrClosed):
-		dropped.Add(1)
-		return false
-	default:
-		in.invalid.Add(1)
-		return false
-	}
-	in.recorded.Add(1)
-	in.live.Apply(e, end)
-	return true
+// recording is room for events of traffic that are recorded together.
+type recording struct {
+	batch   event.Batch
+	events  []*event.Event // of the batch
+	dropped []*atomic.Int64
+	limits  []float64
+	ends    []event.Offset
 }
+
+// Record takes events of one visitor that the proxy saw in traffic, and returns at
+// once how many it took. The others were dropped for lack of room: page views first,
+// then triggers and deliveries (of all arms alike), conversions last. The ids must be
+// new. The events are changed, and belong to the caller again when Record returns.
+func (in *Intake) Record(events []event.Event) int {
+	r := in.recordings.Get().(*recording)
+	goals := in.goals()
+	for i := range events {
+		e := &events[i]
+		in.complete(e)
+		e.Observed = true
+		if !valid(e) || e.Visitor != events[0].Visitor {
+			in.invalid.Add(1)
+			continue
+		}
+		goals.Resolve(e)
+		if r.batch.Add(e) != nil {
+			in.invalid.Add(1)
+			continue
+		}
+		limit, dropped := in.priority(e)
+		if in.live.Full() {
+			limit = 0
+		}
+		r.events, r.dropped = append(r.events, e), append(r.dropped, dropped)
+		r.limits, r.ends = append(r.limits, limit), append(r.ends, 0)
+	}
+	in.log.AppendWithin(&r.batch, r.limits, r.ends)
+	taken := 0
+	for i, end := range r.ends {
+		if end == 0 {
+			r.dropped[i].Add(1)
+			continue
+		}
+		r.events[taken], r.ends[taken] = r.events[i], end
+		taken++
+	}
+	in.recorded.Add(int64(taken))
+	in.live.ApplyAll(r.events[:taken], r.ends[:taken])
+	in.giveBack(r)
+	return taken
+}
+
+// giveBack keeps the room for the next events, unless a large one was in it.
+func (in *Intake) giveBack(r *recording) {
+	if r.batch.Size() > maxSpare {
+		return
+	}
+	r.batch.Reset()
+	clear(r.events)
+	r.events, r.dropped, r.limits, r.ends = r.events[:0], r.dropped[:0], r.limits[:0], r.ends[:0]
+	in.recordings.Put(r)
+}
+
+// maxSpare is how many bytes of events the room may have held that is kept.
+const maxSpare = 16 << 10
 
 // priority returns how full the queue may be for this event and where it is
 // counted when it is dropped.
@@ -167,11 +204,12 @@ func (in *Intake) complete(e *event.Event) {
 	if e.Received.IsZero() {
 		e.Received = in.now()
 	}
-	e.Received = e.Received.UTC().Round(0)
-	if e.Time.IsZero() {
+	same := e.Time.IsZero() || e.Time.Equal(e.Received)
+	if e.Received = e.Received.UTC().Round(0); same {
 		e.Time = e.Received
+	} else {
+		e.Time = e.Time.UTC().Round(0)
 	}
-	e.Time = e.Time.UTC().Round(0)
 }
 
 // Accept takes events from the API and returns nil when all of them are durable

@@ -13,6 +13,8 @@ import (
 
 	"github.com/sedge-proxy/sedge/decision"
 	"github.com/sedge-proxy/sedge/event"
+	"github.com/sedge-proxy/sedge/kpi"
+	"github.com/sedge-proxy/sedge/profile"
 )
 
 func TestConcurrentCopiesOfAnEventCountOnce(t *testing.T) {
@@ -101,9 +103,7 @@ func TestUnderPressurePageViewsGoFirst(t *testing.T) {
 		page := view(fmt.Sprint("p", i), "v")
 		trigger := event.Event{ID: fmt.Sprint("t", i), Type: event.Trigger, Visitor: "v", Exposure: exposure}
 		thanks := event.Event{ID: fmt.Sprint("c", i), Type: event.Page, Path: "/thanks", Visitor: "v"}
-		n.intake.Record(&page)
-		n.intake.Record(&trigger)
-		n.intake.Record(&thanks)
+		n.intake.Record([]event.Event{page, trigger, thanks}) // one after the other
 		s = n.intake.Stats()
 		if s.DroppedTriggers > 0 && s.DroppedPages == 0 || s.DroppedConversions > 0 && s.DroppedTriggers == 0 {
 			t.Fatalf("%+v", s)
@@ -132,8 +132,23 @@ func TestUnderPressurePageViewsGoFirst(t *testing.T) {
 
 func TestRecordRefusesWhatHasNoOwner(t *testing.T) {
 	n := newNode(t)
-	if n.intake.Record(&event.Event{ID: "1", Type: event.Page}) || n.intake.Record(&event.Event{Visitor: "v", Type: event.Page}) {
-		t.Fatal("recorded")
+	for name, events := range map[string][]event.Event{
+		"no visitor": {{ID: "1", Type: event.Page}},
+		"no id":      {{Visitor: "v", Type: event.Page}},
+	} {
+		if n.intake.Record(events) != 0 {
+			t.Errorf("%s: recorded", name)
+		}
+	}
+	// What is beside it is taken, unless it is another visitor's.
+	if taken := n.intake.Record([]event.Event{view("a", "v"), {Visitor: "v", Type: event.Page}, view("b", "w"), view("c", "v")}); taken != 2 {
+		t.Errorf("%d of four events were recorded, want 2", taken)
+	}
+	if p := snapshot(t, n, "v"); p.PageViews != 2 {
+		t.Errorf("%d page views", p.PageViews)
+	}
+	if s := n.intake.Stats(); s.Invalid != 4 || s.Recorded != 2 {
+		t.Errorf("%+v", s)
 	}
 	if err := n.intake.Accept(t.Context(), []event.Event{{ID: "1", Type: event.Page}}); !errors.Is(err, ErrInvalid) {
 		t.Fatalf("got %v", err)
@@ -205,4 +220,71 @@ func BenchmarkAccept(b *testing.B) {
 	b.ReportMetric(float64(n.ledger.Stats().Events)/b.Elapsed().Seconds(), "applied/s")
 	cancel()
 	<-done
+}
+
+// BenchmarkRecord measures what a personalized page records.
+func BenchmarkRecord(b *testing.B) {
+	n := openNode(b, b.TempDir(), event.Config{})
+	defer n.close(b)
+	events := pageShown("v")
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if i%10_000 == 9_999 {
+			b.StopTimer()
+			if err := n.log.Flush(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			b.StartTimer()
+		}
+		if n.intake.Record(events[:2])+n.intake.Record(events[2:]) != 3 { // the delivery comes later
+			b.Fatal("dropped")
+		}
+	}
+}
+
+// pageShown are the events of a personalized page, as the proxy records them.
+func pageShown(visitor string) []event.Event {
+	exposure := &decision.Exposure{Assignment: decision.Assignment{Experiment: "hero", Arm: "variant-a"}, Segment: "returning"}
+	e := event.Event{
+		ID: "0123456789abcdef0123456789abcdef", Visitor: visitor, Segment: "returning", Path: "/shop/shoes/1",
+		Time: time.Now(),
+	}
+	e.Received = e.Time
+	page, trigger, delivery := e, e, e
+	page.Type = event.Page
+	trigger.Type, trigger.Exposure = event.Trigger, exposure
+	delivery.Type, delivery.Exposure = event.Delivery, exposure
+	return []event.Event{page, trigger, delivery}
+}
+
+// BenchmarkApply measures what it costs to make events count that were recorded.
+func BenchmarkApply(b *testing.B) {
+	n := openNode(b, b.TempDir(), event.Config{})
+	defer n.close(b)
+	const visitors = 1000
+	for i := range visitors {
+		if n.intake.Record(pageShown(fmt.Sprintf("uujpPmKDVcU8vWYokN%04d", i))) != 3 {
+			b.Fatal("dropped")
+		}
+	}
+	if err := n.log.Flush(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	var batch []event.Event
+	b.ReportAllocs()
+	for b.Loop() {
+		events, _, err := n.log.Read(batch[:0], 0, 3*visitors)
+		if err != nil || len(events) != 3*visitors {
+			b.Fatal(len(events), err)
+		}
+		batch = events
+		for _, visits := range byVisitor(events) {
+			state, row := &profile.State{}, &kpi.Row{}
+			for _, e := range visits {
+				state.Apply(e)
+				row.Apply(e)
+			}
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/(3*visitors), "ns/event")
 }

@@ -183,7 +183,7 @@ func TestEventsSentAgainAreRecognizedAfterARestart(t *testing.T) {
 	n := openNode(t, dir, event.Config{})
 	accept(t, n, view("a", "v"), view("b", "v"))
 	traffic := view("t", "v")
-	if !n.intake.Record(&traffic) {
+	if n.intake.Record([]event.Event{traffic}) != 1 {
 		t.Fatal("dropped")
 	}
 	n.close(t)
@@ -232,7 +232,7 @@ func TestCatchUpTakesWhatStillWaitsForTheDisk(t *testing.T) {
 	n := openNode(t, t.TempDir(), event.Config{FsyncInterval: time.Second})
 	defer n.close(t)
 	e := view("a", "v")
-	if !n.intake.Record(&e) {
+	if n.intake.Record([]event.Event{e}) != 1 {
 		t.Fatal("dropped")
 	}
 	catchUp(t, n)

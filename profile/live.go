@@ -188,14 +188,30 @@ func (l *Live) read(ctx context.Context, id string) (state *State, asOf event.Of
 // might change. Apply does not wait for the store, except for one visitor with very
 // many events.
 func (l *Live) Apply(e *event.Event, end event.Offset) {
-	sh := l.shard(e.Visitor)
+	l.ApplyAll([]*event.Event{e}, []event.Offset{end})
+}
+
+// ApplyAll is Apply for events of one visitor, in the order of the log.
+func (l *Live) ApplyAll(events []*event.Event, ends []event.Offset) {
+	if len(events) == 0 {
+		return
+	}
+	visitor := events[0].Visitor
+	sh := l.shard(visitor)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	v := sh.entries[e.Visitor]
+	v := sh.entries[visitor]
 	if v == nil {
-		v = l.insert(sh, e.Visitor)
+		v = l.insert(sh, visitor)
 		sh.unread = append(sh.unread, v)
 	}
+	for i, e := range events {
+		l.apply(sh, v, e, ends[i])
+	}
+}
+
+// apply adds an event to a visitor of a locked shard.
+func (l *Live) apply(sh *shard, v *entry, e *event.Event, end event.Offset) {
 	v.newest = max(v.newest, end)
 	v.used = true
 	if v.state == nil && v.loading == nil && len(v.waiting) >= maxWaiting {

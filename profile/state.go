@@ -85,25 +85,26 @@ type trait struct {
 // Apply adds one event, which must not have been added before.
 func (s *State) Apply(e *event.Event) {
 	s.snapshot = nil
-	stamp := e.Stamp()
-	if s.firstSeen == 0 || stamp.Milli < s.firstSeen {
-		s.firstSeen = stamp.Milli
+	at := e.Milli()
+	if s.firstSeen == 0 || at < s.firstSeen {
+		s.firstSeen = at
 	}
-	s.lastSeen = max(s.lastSeen, stamp.Milli)
-	s.visit(stamp.Milli)
+	s.lastSeen = max(s.lastSeen, at)
+	s.visit(at)
 	switch e.Type {
 	case event.Page:
 		s.pageViews++
 	case event.Track:
 		s.count(e.Name)
 	case event.Identify:
+		stamp := e.Stamp()
 		for name, value := range e.Traits {
 			s.setTrait(name, stamp, value)
 		}
 		s.boundTraits()
 	}
 	if e.Order != nil {
-		s.addOrder(order{id: event.Hash(e.Order.ID), stamp: stamp, revenue: e.Order.Revenue})
+		s.addOrder(order{id: event.Hash(e.Order.ID), stamp: e.Stamp(), revenue: e.Order.Revenue})
 	}
 }
 
@@ -114,6 +115,12 @@ func (s *State) visit(at int64) {
 		s.foldedEnd = max(s.foldedEnd, at)
 		s.foldReached()
 		return
+	}
+	if n := len(s.intervals); n > 0 { // nearly all moments go on with the last session
+		if v := &s.intervals[n-1]; at >= v.start && at <= v.end+idle {
+			v.end = max(v.end, at)
+			return
+		}
 	}
 	i, _ := slices.BinarySearchFunc(s.intervals, at, func(v interval, at int64) int {
 		if v.end+idle < at {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -32,11 +33,11 @@ func (x *exchange) accept() bool {
 	x.whoAsks(authority)
 	x.rawPath = path
 	if isPlainPath(path) {
-		x.page.Path = string(path)
+		x.page.Path = x.server.texts.text(path)
 	} else {
 		x.page.Path = readPath(x.ctx.Request.URI(), path)
 	}
-	x.page.Query = string(query)
+	x.page.Query = x.server.texts.text(query)
 	if limit := int64(x.server.cfg.MaxBody); limit > 0 && int64(x.ctx.Request.Header.ContentLength()) > limit {
 		x.fail(fasthttp.StatusRequestEntityTooLarge, errBodyTooLarge.Error())
 		x.ctx.SetConnectionClose()
@@ -80,19 +81,15 @@ func (x *exchange) identifyRequest() {
 // whoAsks finds the client's address, scheme and host. What the request says of
 // them counts only if the peer is trusted.
 func (x *exchange) whoAsks(authority []byte) {
-	peer := netip.Addr{}
-	if addr, ok := x.ctx.RemoteAddr().(interface{ AddrPort() netip.AddrPort }); ok {
-		peer = addr.AddrPort().Addr().Unmap()
-	}
-	x.clientIP, x.peer = peer, peer
-	x.trusted = x.server.trusts(peer)
+	x.peer, x.trusted = x.down.from()
+	x.clientIP = x.peer
 	x.scheme = "http"
 	if x.down.secure() {
 		x.scheme = "https"
 	}
-	host := string(x.header(fasthttp.HeaderHost))
+	host := x.server.texts.text(x.header(fasthttp.HeaderHost))
 	if host == "" {
-		host = string(authority) // of HTTP/1.0; else they agree
+		host = x.server.texts.text(authority) // of HTTP/1.0; else they agree
 	}
 	if x.trusted {
 		x.believe(&host)
@@ -128,6 +125,14 @@ func (x *exchange) believe(host *string) {
 			}
 		}
 	}
+}
+
+// peerOf returns the other end of a connection, and whether it may speak for others.
+func (s *Server) peerOf(nc interface{ RemoteAddr() net.Addr }) (peer netip.Addr, trusted bool) {
+	if addr, ok := nc.RemoteAddr().(interface{ AddrPort() netip.AddrPort }); ok {
+		peer = addr.AddrPort().Addr().Unmap()
+	}
+	return peer, s.trusts(peer)
 }
 
 func (s *Server) trusts(addr netip.Addr) bool {

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"github.com/sedge-proxy/sedge/decision"
 	"github.com/sedge-proxy/sedge/proxy/cache"
 )
@@ -37,6 +39,7 @@ func BenchmarkRequest(b *testing.B) {
 		{name: "plain", control: "no-store", engines: always(plan), routes: []Route{{Upstream: "origin", Personalize: new(bool)}}},
 		{name: "pass-through", control: "no-store", engines: &engines{}},
 		{name: "cached variant", control: "s-maxage=600", engines: always(plan)},
+		{name: "cached variant, Vary", control: "s-maxage=600\r\nVary: Accept-Encoding", engines: always(plan)},
 		{name: "cached variant, access log", control: "s-maxage=600", engines: always(plan), logged: true},
 		{name: "cached variant, TLS", control: "s-maxage=600", engines: always(plan), over: overTLS},
 		{name: "cached variant, gzip", control: "s-maxage=600", engines: always(plan), accept: "gzip"},
@@ -79,6 +82,28 @@ func BenchmarkRequest(b *testing.B) {
 }
 
 // BenchmarkAccessLine measures one line of the access log.
+// BenchmarkConsider measures what is looked for among the headers of a browser before the
+// cache may be used.
+func BenchmarkConsider(b *testing.B) {
+	x := exchange{ctx: &fasthttp.RequestCtx{}}
+	x.ctx.Request.SetRequestURI("/page?x=1")
+	for _, name := range []string{
+		"Host", "User-Agent", "Accept", "Accept-Language", "Accept-Encoding", "Connection", "Cookie", "Upgrade-Insecure-Requests",
+		"Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Cache-Control",
+	} {
+		x.fields = append(x.fields, field{[]byte(name), []byte("max-age=0")})
+	}
+	for b.Loop() {
+		x.lookup.request = cache.Request{}
+		for i := range x.fields {
+			x.lookup.request.Add(x.fields[i].name, x.fields[i].value)
+		}
+		if x.actsAsAnother() || x.steers() {
+			b.Fatal("a browser steers")
+		}
+	}
+}
+
 func BenchmarkAccessLine(b *testing.B) {
 	s := &Server{accessLog: true, access: slog.New(slog.NewJSONHandler(io.Discard, nil)), now: stopped()}
 	s.receipts.New = func() any { return new(receipt) }
@@ -110,7 +135,7 @@ func benchPage() string {
 func serveFixed(r *bufio.Reader, c net.Conn, page, control string) {
 	answer := []byte("HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nDate: Mon, 02 Jan 2006 15:04:05 GMT\r\nCache-Control: " +
 		control + "\r\nContent-Length: " + strconv.Itoa(len(page)) + "\r\n\r\n" + page)
-	if control == "s-maxage=600" {
+	if strings.HasPrefix(control, "s-maxage=600") {
 		answer = []byte(strings.Replace(string(answer), "Date: Mon, 02 Jan 2006 15:04:05 GMT\r\n", "", 1))
 	}
 	for {

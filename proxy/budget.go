@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -10,6 +11,7 @@ import (
 // never wait in them, so the timer is only made when somebody asks for Done.
 type budget struct {
 	until time.Time
+	lent  atomic.Bool // somebody may have made a context of it, and keep that
 
 	mu     sync.Mutex
 	inner  context.Context
@@ -18,11 +20,32 @@ type budget struct {
 
 func newBudget(limit time.Duration) *budget { return &budget{until: time.Now().Add(limit)} }
 
+// startBudget is newBudget with room that was used before, if that is not nil.
+func startBudget(room *budget, limit time.Duration) *budget {
+	if room == nil {
+		return newBudget(limit)
+	}
+	room.until = time.Now().Add(limit)
+	return room
+}
+
+// reusable returns the budget for a later request, nil if somebody may still look at it.
+func (b *budget) reusable() *budget {
+	if b.lent.Load() {
+		return nil
+	}
+	return b
+}
+
 // Deadline returns the end of the budget.
-func (b *budget) Deadline() (time.Time, bool) { return b.until, true }
+func (b *budget) Deadline() (time.Time, bool) {
+	b.lent.Store(true)
+	return b.until, true
+}
 
 // Done is closed at the end of the budget.
 func (b *budget) Done() <-chan struct{} {
+	b.lent.Store(true)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.inner == nil {
@@ -33,6 +56,7 @@ func (b *budget) Done() <-chan struct{} {
 
 // Err tells whether the budget is used up.
 func (b *budget) Err() error {
+	b.lent.Store(true)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.inner != nil {
@@ -45,7 +69,10 @@ func (b *budget) Err() error {
 }
 
 // Value returns nil: nothing is handed on this way.
-func (b *budget) Value(any) any { return nil }
+func (b *budget) Value(any) any {
+	b.lent.Store(true)
+	return nil
+}
 
 func (b *budget) spent() bool { return !time.Now().Before(b.until) }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,10 +55,13 @@ type conn struct {
 	in       intake
 	goneFunc func() bool
 
+	peer    netip.Addr
+	trusted bool // the peer may speak for others
+
 	// Of the goroutine that reads.
 	fresh     bool      // no request has come yet
 	refused   bool      // the request is one too many
-	headEnds  time.Time // deadline of the head that is being read
+	headEnds  time.Time // deadline of the head that is being read, zero if none was needed yet
 	readUntil time.Time // deadline that is set
 
 	mu         sync.Mutex // what follows; a shutdown may close from elsewhere
@@ -66,6 +70,7 @@ type conn struct {
 	failed     bool   // a write failed
 	answered   bool   // a byte of the answer was written to a client who may still be sending
 	hold       bool   // keep the next write until the one after it
+	drop       bool   // the next write is a head in the place of which the body brings its own
 	held       []byte // what is kept
 	vector     [][]byte
 	buffers    net.Buffers
@@ -87,6 +92,7 @@ func newConn(nc net.Conn, p *place, s *Server) *conn {
 		c.out = nc
 	}
 	c.goneFunc = c.gone
+	c.peer, c.trusted = s.peerOf(nc)
 	p.phase.Store(&c.phase)
 	c.watchSocket()
 	return c
@@ -121,6 +127,9 @@ func (c *conn) Read(p []byte) (int, error) {
 func (c *conn) armRead(phase uint32) error {
 	until := c.readUntil
 	switch {
+	case phase == phaseHead && c.headEnds.IsZero(): // most heads come at once, and need none
+		c.headEnds = time.Now().Add(c.server.cfg.HeaderTimeout)
+		until = c.headEnds
 	case phase == phaseHead, phase == phaseDrain:
 		until = c.headEnds
 	case phase == phaseBody:
@@ -212,6 +221,8 @@ func (c *conn) join() {
 	c.mu.Unlock()
 }
 
+func (c *conn) from() (peer netip.Addr, trusted bool) { return c.peer, c.trusted }
+
 func (c *conn) secure() bool { return c.tls != nil }
 
 func (c *conn) via() string { return "1.1 sedge" }
@@ -242,6 +253,12 @@ func (c *conn) carry(ctx *fasthttp.RequestCtx, body flow, length int) {
 	// The head must have left fasthttp's buffer when the body begins. A body that
 	// may begin late does not keep it waiting.
 	ctx.Response.ImmediateHeaderFlush = true
+	if made, ok := body.(*madeBody); ok && len(made.head) > 0 {
+		c.mu.Lock()
+		c.drop = true
+		c.mu.Unlock()
+		return
+	}
 	if _, isPage := body.(*pageBody); isPage || length >= 0 {
 		c.join()
 	}
@@ -285,7 +302,11 @@ func (c *conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.answered = true
-	if c.hold {
+	switch {
+	case c.drop:
+		c.drop = false
+		return len(p), nil
+	case c.hold:
 		c.hold = false
 		c.held = append(c.held[:0], p...)
 		return len(p), nil
@@ -328,50 +349,71 @@ func (c *conn) writeAll(parts [][]byte) error {
 // flush sends what is kept. The caller holds mu.
 func (c *conn) flush() error { return c.send() }
 
-// send writes what is kept and then the parts, in one call to the kernel where
-// the connection allows. The caller holds mu.
+// send writes what is kept and then the parts, in one call to the kernel where the
+// connection allows and they are not large. The caller holds mu.
 func (c *conn) send(parts ...[]byte) error {
 	c.hold = false
-	n, total := 0, 0
+	n := 0
 	if need := len(parts) + 1; len(c.vector) < need {
 		c.vector = make([][]byte, max(need, 4))
 	}
 	if len(c.held) > 0 {
 		c.vector[0] = c.held
-		n, total = 1, len(c.held)
+		n = 1
 	}
 	for _, part := range parts {
 		if len(part) > 0 {
 			c.vector[n] = part
 			n++
-			total += len(part)
 		}
-	}
-	if n == 0 {
-		return nil
 	}
 	defer c.releaseSent()
-	if n > 1 && total <= writePiece {
-		if err := c.armWrite(); err != nil {
-			c.failed = true
+	for rest := c.vector[:n]; len(rest) > 0; {
+		count, cut := pieceOf(rest)
+		last := rest[count-1]
+		rest[count-1] = last[:len(last)-cut]
+		if err := c.writePiece(rest[:count]); err != nil {
 			return err
 		}
-		first := c.vector[0]
-		if c.tls != nil {
-			return c.seal(c.vector[:n])
-		}
-		c.countWrite()
-		c.buffers = c.vector[:n]
-		written, err := c.buffers.WriteTo(c.out)
-		return c.account(first, written, err)
-	}
-	for _, part := range c.vector[:n] {
-		written, err := c.writePieces(part)
-		if err := c.account(part, written, err); err != nil {
-			return err
+		rest = rest[count:]
+		if cut > 0 {
+			rest = c.vector[n-len(rest)-1 : n]
+			rest[0] = last[len(last)-cut:]
 		}
 	}
 	return nil
+}
+
+// pieceOf returns how many of the parts make a piece, and how many bytes of the last of
+// them do not belong to it.
+func pieceOf(parts [][]byte) (count, cut int) {
+	size := 0
+	for i, part := range parts {
+		if size += len(part); size >= writePiece {
+			return i + 1, size - writePiece
+		}
+	}
+	return len(parts), 0
+}
+
+// writePiece writes parts under one idle limit: a slow reader that lives is not taken for
+// a dead one. The caller holds mu.
+func (c *conn) writePiece(parts [][]byte) error {
+	first := parts[0]
+	if err := c.armWrite(); err != nil {
+		return c.account(first, 0, err)
+	}
+	if len(parts) > 1 && c.tls != nil {
+		return c.seal(parts)
+	}
+	c.countWrite()
+	if len(parts) == 1 {
+		written, err := c.out.Write(first)
+		return c.account(first, int64(written), err)
+	}
+	c.buffers = parts
+	written, err := c.buffers.WriteTo(c.out)
+	return c.account(first, written, err)
 }
 
 // sealed is how much one record of TLS holds.
@@ -407,25 +449,6 @@ func (c *conn) releaseSent() {
 		c.held = nil
 	}
 	c.held = c.held[:0]
-}
-
-// writePieces writes p so that the idle limit counts anew for each piece: a slow
-// reader that lives is not taken for a dead one.
-func (c *conn) writePieces(p []byte) (int64, error) {
-	written := int64(0)
-	for len(p) > 0 {
-		if err := c.armWrite(); err != nil {
-			return written, err
-		}
-		c.countWrite()
-		n, err := c.out.Write(p[:min(len(p), writePiece)])
-		written += int64(n)
-		if err != nil {
-			return written, err
-		}
-		p = p[n:]
-	}
-	return written, nil
 }
 
 func (c *conn) armWrite() error {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"strings"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -16,7 +17,10 @@ var originsOwn = decision.Plan{Concerned: true}
 // goes wrong ends in the origin's own page.
 func (x *exchange) decide() {
 	x.server.stats.Concerned.Add(1)
-	began := x.server.now()
+	var began time.Time
+	if x.trace != nil {
+		began = x.server.now()
+	}
 	x.deliberate()
 	x.traceDecision(began)
 }
@@ -52,10 +56,10 @@ func (x *exchange) orBudget(reason Reason) Reason {
 // know reads the visitor's profile and the request's attributes.
 func (x *exchange) know() error {
 	if x.budget == nil {
-		x.budget = newBudget(x.server.cfg.PersonalizeBudget)
+		x.budget = startBudget(x.spareBudget, x.server.cfg.PersonalizeBudget)
 	}
 	x.attributes = x.site.Attributes.Extract(x.attributes[:0], x)
-	x.facts = decision.Facts{Now: x.server.now(), VisitorID: x.visitor, Attributes: x.attributes}
+	x.facts = decision.Facts{Now: x.began, VisitorID: x.visitor, Attributes: x.attributes}
 	if x.visitor == "" || x.minted != "" {
 		return nil // nobody is known who was not here before
 	}

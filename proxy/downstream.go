@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"io"
+	"net/netip"
 
 	"github.com/valyala/fasthttp"
 
@@ -16,6 +17,9 @@ import (
 // Upgrades are not part of it: HTTP/1.1 hands its connection over by fasthttp's
 // Hijack, and a request for one cannot come over HTTP/2.
 type downstream interface {
+	// from returns the other end of the connection, and whether it may speak for others.
+	from() (peer netip.Addr, trusted bool)
+
 	// secure reports whether the client came over TLS.
 	secure() bool
 

@@ -67,6 +67,7 @@ type exchange struct {
 	key         []byte
 	target      string // as the origin gets it; "" for the client's, or the plan's
 	lookup      lookup
+	ready       ready
 	from        source            // of the answer's body, if that is not in the response
 	doubt       func()            // keeps the answer on its way from being kept; nil: it is not
 	private     bool              // the answer has the cache headers of an edited page
@@ -82,13 +83,15 @@ type exchange struct {
 	upstreamTook time.Duration // until the heads of the origin's answers were there
 
 	// Bound once: x.header and x.inform.
-	headerFunc func(name string) []byte
-	informFunc func(status int, header *fasthttp.ResponseHeader)
-	selectFunc func(names []string) []byte
-	addHeaders [4][2]string // room for what the origin's request gets
-	scratch    []byte
+	headerFunc  func(name string) []byte
+	informFunc  func(status int, header *fasthttp.ResponseHeader)
+	selectFunc  func(names []string) []byte
+	spareBudget *budget
+	addHeaders  [4][2]string // room for what the origin's request gets
+	scratch     []byte
 
-	event event.Event // room for one that is recorded
+	watch *watch         // holds triggers that are recorded with the view of the page; nil: none
+	event [1]event.Event // room for that view alone
 }
 
 // pageKind says what a request may become.
@@ -162,6 +165,7 @@ func (s *Server) begin(ctx *fasthttp.RequestCtx) *exchange {
 func (x *exchange) end() {
 	if r := recover(); r != nil {
 		x.server.notePanic("a request", r, "request_id", x.id)
+		x.recordTriggers()
 		x.fail(fasthttp.StatusInternalServerError, "internal error")
 		x.ctx.SetConnectionClose()
 	}
@@ -195,8 +199,10 @@ func (x *exchange) times() *RouteStats {
 }
 
 func (x *exchange) reset() {
+	spare := x.spareBudget
 	if x.budget != nil {
 		x.budget.stop()
+		spare = x.budget.reusable()
 	}
 	clear(x.fields)
 	clear(x.attributes)
@@ -204,7 +210,7 @@ func (x *exchange) reset() {
 	*x = exchange{
 		server: x.server, headerFunc: x.headerFunc, informFunc: x.informFunc, out: x.out, scratch: x.scratch[:0], key: x.key[:0],
 		selectFunc: x.selectFunc, lookup: lookup{values: x.lookup.values[:0], lines: x.lookup.lines[:0]},
-		fields: x.fields[:0], attributes: x.attributes[:0], assignments: x.assignments[:0],
+		spareBudget: spare, fields: x.fields[:0], attributes: x.attributes[:0], assignments: x.assignments[:0],
 	}
 }
 
@@ -260,19 +266,23 @@ func (x *exchange) Query(name string) []byte {
 
 // unescape decodes into the scratch buffer; what is no escape stays as it is.
 func (x *exchange) unescape(s string) []byte {
-	x.scratch = x.scratch[:0]
+	x.scratch = appendUnescaped(x.scratch[:0], s)
+	return x.scratch
+}
+
+func appendUnescaped(dst []byte, s string) []byte {
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
 		case c == '+':
-			x.scratch = append(x.scratch, ' ')
+			dst = append(dst, ' ')
 		case c == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]):
-			x.scratch = append(x.scratch, unhex(s[i+1])<<4|unhex(s[i+2]))
+			dst = append(dst, unhex(s[i+1])<<4|unhex(s[i+2]))
 			i += 2
 		default:
-			x.scratch = append(x.scratch, c)
+			dst = append(dst, c)
 		}
 	}
-	return x.scratch
+	return dst
 }
 
 func unhex(b byte) byte {

@@ -75,8 +75,8 @@ func (x *exchange) prepare() {
 		StripCookies:   x.site.cookieNames,
 		AddHeaders:     x.requestIDHeader(),
 	}
+	o.ForceAcceptEncoding = x.forcedEncoding()
 	if x.concerned {
-		o.ForceAcceptEncoding = x.accepts().Readable().Request()
 		o.StripHeaders = wholeIfWas
 		if x.kind.explicit || x.hasBody() {
 			o.StripHeaders = wholePage
@@ -95,6 +95,15 @@ func (x *exchange) prepare() {
 	x.passTrace(&o)
 	upstream.Prepare(x.out, &x.ctx.Request, o)
 	x.lookup.ready = true
+}
+
+// forcedEncoding is what the origin is asked for in Accept-Encoding if its answer may have
+// to be read, "" for what the client asks for.
+func (x *exchange) forcedEncoding() string {
+	if !x.concerned && !x.mayBeMapped() {
+		return ""
+	}
+	return x.accepts().Readable().Request()
 }
 
 // prepareLookup makes the origin say whether what is kept, or what the client has of a page

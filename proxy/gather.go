@@ -30,7 +30,7 @@ func (c *conn) gather() error {
 			}
 		}
 		c.fresh = false
-		c.headEnds = time.Now().Add(c.server.cfg.HeaderTimeout)
+		c.headEnds = time.Time{}
 		c.phase.Store(phaseHead)
 		whole := c.gatherRest()
 		c.refused = !c.server.overload.admits(isSafe(c.in.rest[c.in.taken:]))

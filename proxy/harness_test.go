@@ -46,7 +46,8 @@ func TestMain(m *testing.M) {
 type engines struct {
 	mu       sync.Mutex
 	events   []event.Event
-	forget   bool // keep no events
+	calls    []int // how many came at a time
+	forget   bool  // keep no events
 	profiles map[string]*decision.Profile
 
 	snapshot  func(ctx context.Context, id string) (*decision.Profile, error)
@@ -74,8 +75,10 @@ func (e *engines) Segment(f *decision.Facts) *decision.Segmentation {
 	if e.segment != nil {
 		return e.segment(f)
 	}
-	return &decision.Segmentation{}
+	return unsegmented
 }
+
+var unsegmented = &decision.Segmentation{}
 
 func (e *engines) Assign(dst []decision.Assignment, unit, segment string) []decision.Assignment {
 	if e.assign != nil && unit != "" {
@@ -98,14 +101,17 @@ func (e *engines) Plan(ctx context.Context, q *decision.Query) *decision.Plan {
 	return e.plan(ctx, q)
 }
 
-func (e *engines) Record(ev *event.Event) bool {
+func (e *engines) Record(events []event.Event) int {
 	if e.forget {
-		return true
+		return len(events)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.events = append(e.events, *ev.Clone())
-	return true
+	e.calls = append(e.calls, len(events))
+	for i := range events {
+		e.events = append(e.events, *events[i].Clone())
+	}
+	return len(events)
 }
 
 func (e *engines) Accept(_ context.Context, events []event.Event) error {

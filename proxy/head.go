@@ -275,16 +275,50 @@ func lower(b byte) byte {
 	return b
 }
 
-func equalFold(b []byte, s string) bool {
-	if len(b) != len(s) {
-		return false
-	}
+// equalFold is inlined, since most of what is compared is told apart by its length.
+func equalFold(b []byte, s string) bool { return len(b) == len(s) && sameFold(b, s) }
+
+// sameFold is equalFold for what has the same length.
+func sameFold(b []byte, s string) bool {
 	for i := range len(s) {
 		if lower(b[i]) != lower(s[i]) {
 			return false
 		}
 	}
 	return true
+}
+
+// fieldNames are names of header fields that are looked for among all that a request has.
+type fieldNames struct {
+	names   []string
+	letters [32]uint32 // for each length of a name, as bits, the letters that such names begin with
+}
+
+// newFieldNames takes names of at most 31 bytes.
+func newFieldNames(names ...string) fieldNames {
+	n := fieldNames{names: names}
+	for _, name := range names {
+		n.letters[len(name)] |= letterBit(name[0])
+	}
+	return n
+}
+
+// letterBit is the same for a letter in either case.
+func letterBit(b byte) uint32 { return 1 << (b & 31) }
+
+// has reports whether a name, in any spelling, is one of them. For most names it is
+// enough to look at the length and the first letter.
+func (n *fieldNames) has(name []byte) bool {
+	return len(name) > 0 && len(name) < len(n.letters) && n.letters[len(name)]&letterBit(name[0]) != 0 && n.lists(name)
+}
+
+func (n *fieldNames) lists(name []byte) bool {
+	for _, other := range n.names {
+		if equalFold(name, other) {
+			return true
+		}
+	}
+	return false
 }
 
 func trimSpace(b []byte) []byte {

@@ -35,6 +35,18 @@ func checkWire(t *testing.T, wire string) {
 	}
 }
 
+func TestFieldNames(t *testing.T) {
+	names := newFieldNames("X-Host", "Profile", "CF-Connecting-IP")
+	for name, want := range map[string]bool{
+		"X-Host": true, "x-host": true, "X-HOST": true, "profile": true, "cf-connecting-ip": true,
+		"": false, "X-Hosts": false, "X-Hose": false, "8-Host": false, "Accept": false, strings.Repeat("X", 31): false, strings.Repeat("x", 500): false,
+	} {
+		if names.has([]byte(name)) != want {
+			t.Errorf("%q: %v", name, !want)
+		}
+	}
+}
+
 func TestConfigFaults(t *testing.T) {
 	c := Config{
 		Listen: "here", MaxHeader: 1, MaxBody: -1, PageMemory: 1, HeaderTimeout: 1, MaxConnections: -1,

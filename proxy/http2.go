@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -22,6 +23,7 @@ type http2 struct {
 	once    sync.Once
 	done    chan struct{} // closed when serve has ended
 	streams sync.Pool
+	readers sync.Pool // see [stream]
 }
 
 // pingTimeout is how long a silent client may take to show that it is there.
@@ -29,7 +31,10 @@ const pingTimeout = 15 * time.Second
 
 func newHTTP2(s *Server) *http2 {
 	h := &http2{server: s, conns: newHandover(), done: make(chan struct{})}
-	h.streams.New = func() any { return newStream(s) }
+	h.streams.New = func() any { return newStream(s, &h.readers) }
+	// A head as HTTP/1.1 has it is no longer than what HTTP/2 counts of it, but for the
+	// request line, and what says how the body comes.
+	h.readers.New = func() any { return bufio.NewReaderSize(nil, int(s.cfg.MaxHeader)+8<<10) }
 	protocols := new(http.Protocols)
 	protocols.SetHTTP2(true)
 	h.http = &http.Server{

@@ -66,7 +66,7 @@ var (
 	streamPath      = regexp.MustCompile(`^(/[!"$-~]*|\*)$`)
 	streamAuthority = regexp.MustCompile(`^(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(:[0-9]{0,5})?$`)
 	streamName      = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9a-z-]+$")
-	streamValue     = regexp.MustCompile("^[^\\x00-\\x08\\x0a-\\x1f\\x7f]*$")
+	streamValue     = regexp.MustCompile(`^[^\x00-\x08\x0a-\x1f\x7f]*$`)
 )
 
 // strict reads a request by the letter of RFC 9113. Without whole, it is none, or one

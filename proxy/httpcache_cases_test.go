@@ -3,6 +3,7 @@ package proxy
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // httpCacheCases is the whole table. Each case is written from the sentences of the RFC
@@ -53,6 +54,7 @@ func notReused(section, name string, answers ...string) []cacheCase {
 // 9111 3: which answers may be stored.
 func storingCases() []cacheCase {
 	const s = "9111 3"
+	const html = "Content-Type: text/html"
 	cases := []cacheCase{
 		{s, "an answer with max-age is used again", steps(stored(), get().hit())},
 		{s, "an answer with s-maxage is used again", steps(get().answer("Cache-Control: s-maxage=60").fwd(), get().hit())},
@@ -75,7 +77,20 @@ func storingCases() []cacheCase {
 		{s, "a 304 that the client asked for is no answer for the next", steps(get().with(`If-None-Match: "a"`).answer(fresh, `ETag: "a"`).honest().getsOneOf(200, 304),
 			get().answer(fresh, `ETag: "a"`).gets(200).whole())},
 		{s, "a request with a body is not answered from the cache (choice)", steps(stored(), get().sends("x=1").answer(fresh).fwd(), get().hitOf(1))},
-		{s, "a Cookie in the request does not keep an answer from being stored", steps(stored().with("Cookie: a=1"), get().with("Cookie: a=2").hit(), get().hit())},
+		{s, "a Cookie in the request does not keep an answer from being stored", steps(stored("Content-Type: image/png").with("Cookie: a=1"), get().with("Cookie: a=2").hit(), get().hit())},
+		{s, "with cookies max-age alone means nobody else, whatever Vary of other headers says (choice)", steps(stored("Vary: X-Kind", html).with("Cookie: a=1"), stored("Vary: X-Kind", html), get().with("Cookie: a=1").answer().fwd(), get().hitOf(2))},
+		{s, "plain text that was kept of somebody without cookies is for all (choice: the public suite), and nobody else's is kept", steps(stored().with("Cookie: a=1"), stored(), get().with("Cookie: a=1").hitOf(2))},
+		{s, "so it does for a key in a header that Vary does not name (choice)", steps(stored("Vary: Cookie", html).with("X-Api-Key: 1", "Cookie: a=1"), get().with("Cookie: a=1").answer().fwd())},
+	}
+	for _, line := range []string{"-Content-Type", "Content-Type: text/csv", "Content-Type: application/pdf", "Content-Type: application/xml", "Content-Type: Text/HTML; charset=utf-8",
+		"Content-Type: application/json", "Content-Type: application/octet-stream", "Content-Type: application/x-own", "Content-Type: image", "Content-Type: text"} {
+		cases = append(cases,
+			cacheCase{s, "with cookies max-age alone means nobody else (choice): " + line, steps(stored(line).with("Cookie: a=1"), stored(line), get().with("Cookie: a=1").answer().fwd(), get().hitOf(2))},
+			cacheCase{s, "public means everybody: " + line, steps(get().with("Cookie: a=1").answer("Cache-Control: public, max-age=60", line).fwd(), get().with("Cookie: a=2").hit())})
+	}
+	for _, line := range []string{"Content-Type: image/png", "Content-Type: Image/SVG+xml", "Content-Type: font/woff2", "Content-Type: text/css; charset=utf-8", "Content-Type: text/javascript",
+		"Content-Type: application/javascript", "Content-Type: application/wasm", "Content-Type: video/mp4", "Content-Type: audio/ogg", "Content-Type: application/manifest+json"} {
+		cases = append(cases, cacheCase{s, "files of a site are everybody's: " + line, steps(stored(line).with("Cookie: a=1"), get().with("Cookie: a=2").hit())})
 	}
 	for _, line := range []string{"Set-Cookie: id=1", "set-cookie: id=1", "SET-COOKIE: id=1; Max-Age=60"} {
 		cases = append(cases, cacheCase{s, "an answer that sets a cookie is nobody else's (DESIGN): " + line, steps(stored(line).has("Set-Cookie:"+line[11:]), anew())})
@@ -109,6 +124,19 @@ func statusCases() []cacheCase {
 		cases = append(cases,
 			cacheCase{s, fmt.Sprintf("%d with a lifetime is used again", status), steps(get().answers(status, lines...).fwd(), after(30).hit())},
 			cacheCase{s, fmt.Sprintf("%d without one is not (heuristics are off)", status), steps(get().answers(status, append(lines[1:], "Last-Modified: {-999999}")...).fwd(), get().answers(status).asks(1))})
+	}
+	// What a hostile visitor makes the origin fail by, to have everybody see it fail.
+	for name, line := range map[string]string{
+		"half a large head": "X-Metadata: " + strings.Repeat("x", 5<<10), "large cookies": "Cookie: a=" + strings.Repeat("x", 5<<10), "an odd byte": "X-Metadata: caf\xe9",
+		"what a store of files obeys": "x-amz-server-side-encryption: evil", "what a framework obeys": "X-Invoke-Status: 500",
+	} {
+		for _, status := range []int{400, 403, 500, 501, 503} {
+			cases = append(cases, cacheCase{s, fmt.Sprintf("%d to a request with %s is nobody else's (choice)", status, name), steps(get().with(line).answers(status, "Cache-Control: public, max-age=60").fwd(), anew())})
+		}
+		cases = append(cases, cacheCase{s, "404 to a request with " + name + " is (choice)", steps(get().with(line).answers(404, "Cache-Control: public, max-age=60").fwd(), get().hit())})
+	}
+	for _, status := range []int{401, 402, 406, 409, 415, 422, 423, 424, 429} {
+		cases = append(cases, cacheCase{s, fmt.Sprintf("%d is about one request (choice)", status), steps(get().answers(status, fresh).fwd(), anew())})
 	}
 	return append(cases,
 		cacheCase{s, "404 with Expires is used again", steps(get().answers(404, "Expires: {+60}").fwd(), get().hit())},

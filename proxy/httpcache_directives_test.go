@@ -159,14 +159,23 @@ func ifErrorCases() []cacheCase {
 	for _, status := range []int{400, 404, 410, 429, 501} {
 		cases = append(cases, cacheCase{s, fmt.Sprintf("%d is no such error", status), steps(stale(), after(70).answers(status).fwd())})
 	}
+	for _, status := range []int{408, 421, 425, 429, 431, 501} {
+		cases = append(cases, cacheCase{s, fmt.Sprintf("%d leaves it alone for an error after it", status), steps(stale(), after(70).answers(status).fwd(), after(10).answers(503).asks(1).of(1).age(80))})
+	}
+	for _, status := range []int{400, 401, 403, 404, 410} {
+		cases = append(cases, cacheCase{s, fmt.Sprintf("%d takes its place", status), steps(stale(), after(70).answers(status).fwd(), after(10).answers(503).fwd())})
+	}
 	return append(cases, []cacheCase{
+		{s, "400 to an odd request does not take its place", steps(stale(), after(70).with("X-Metadata: caf\xe9").answers(400).fwd(), after(10).answers(503).asks(1).of(1))},
+		{s, "429 behind the client's back leaves it alone", steps(get().answer("Cache-Control: max-age=60, stale-while-revalidate=20, stale-if-error=90").fwd(), after(70).answers(429).refreshes().of(1), after(30).answers(503).asks(1).of(1).soon())},
 		{s, "stale is used when the origin is away", steps(stale(), after(70).down().of(1).age(70))},
 		{s, "stale is used when the origin fails to validate", steps(stale(`ETag: "a"`), after(70).answers(500).asks(1).of(1))},
 		{s, "later than allowed the error is told", steps(stale(), after(100).answers(500).fwd())},
 		{s, "later than allowed it is told that the origin is away", steps(stale(), after(100).down().fails())},
 		{s, "the origin is asked each time", steps(stale(), after(70).answers(500).asks(1).of(1), get().answers(500).asks(1).of(1), get().answer(fresh).fwd(), get().hitOf(4))},
 		{s, "it does not make fresh", steps(stale(), after(70).answer(fresh).fwd())},
-		{s, "many requests get stale by one error", steps(stale(), after(70).times(6).answers(503).of(1))},
+		{s, "many requests get stale by one error", steps(stale(), after(70).times(6).answers(503).asks(1).of(1))},
+		{s, "many requests get stale by one origin that is away", steps(stale(), after(70).times(6).down().asks(1).of(1))},
 		{s, "an unreadable one allows nothing", steps(get().answer("Cache-Control: max-age=60, stale-if-error=x").fwd(), after(70).answers(500).fwd())},
 		{s, "an error with a lifetime does not take the place of what may be used", steps(stale(), after(70).answers(503, "Cache-Control: max-age=5").asks(1).of(1))},
 	}...)

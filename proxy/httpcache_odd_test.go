@@ -399,6 +399,18 @@ func TestMappingChangesByReload(t *testing.T) {
 	}
 }
 
+// A host may be named with the port that the scheme has by default, and without.
+func TestOtherSpelling(t *testing.T) {
+	for _, c := range [][3]string{
+		{"http", "a.example", "a.example:80"}, {"http", "a.example:80", "a.example"}, {"http", "a.example:443", ""}, {"https", "a.example:443", "a.example"},
+		{"https", "a.example", "a.example:443"}, {"http", "[::1]", "[::1]:80"}, {"http", "[::1]:80", "[::1]"}, {"http", "[::80]:81", ""}, {"http", "a.example:8080", ""},
+	} {
+		if got := otherSpelling(c[0], c[1]); got != c[2] {
+			t.Errorf("%s://%s: %q, want %q", c[0], c[1], got, c[2])
+		}
+	}
+}
+
 // Data that was fetched with a key is nobody else's, unless it is said to be everybody's.
 func TestKeysInHeadersAreAsCookies(t *testing.T) {
 	for _, c := range []struct {

@@ -120,6 +120,8 @@ func rangeCases() []cacheCase {
 		unsatisfiable("a range behind the end", "bytes=20-30"),
 		unsatisfiable("the last zero bytes", "bytes=-0"),
 		unsatisfiable("a beginning that no number can tell", "bytes=99999999999999999999-"),
+		{"9110 14.4", "Content-Range says nothing on a 200, and is the range's on a 206", steps(stored(a, "Content-Range: x", "content-range: y").body(digits), get().hit(),
+			get().with("Range: bytes=2-4").hit().part("2-4/10", "234"))},
 		{"9110 14.2", "only for GET", steps(stored(a).body(digits), head().with("Range: bytes=2-4").hit().gets(200).hasNo("Content-Range"))},
 		{"9110 14.2", "only of a 200", steps(get().answers(404, fresh).body(digits).fwd(), get().with("Range: bytes=2-4").hit().hasNo("Content-Range"))},
 		{"9110 14.2", "of an empty answer no range can be had", steps(stored().body(""), get().with("Range: bytes=0-1").asks(0).getsOneOf(200, 416))},

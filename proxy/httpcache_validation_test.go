@@ -160,6 +160,8 @@ func invalidationCases() []cacheCase {
 	return append(cases, []cacheCase{
 		{s, "all answers for a target are invalidated, whatever Vary says", steps(stored("Vary: X-Kind").with("X-Kind: a"), get().with("X-Kind: b").answer(fresh, "Vary: X-Kind").fwd(), post().answer().fwd(),
 			get().with("X-Kind: a").answer(fresh, "Vary: X-Kind").fwd(), get().with("X-Kind: b").answer(fresh, "Vary: X-Kind").fwd())},
+		{s, "the host may be named with the port that the scheme has by default", steps(stored().on("a.example"), post().on("a.example:80").answer().fwd(), post().on("a.example:443").answer().fwd(), get().on("a.example").answer().fwd())},
+		{s, "another port is another site", steps(stored().on("a.example"), post().on("a.example:81").answer().fwd(), get().on("a.example").hitOf(1))},
 		{s, "other targets are not", steps(stored().at("/a"), stored().at("/a?x"), post().at("/a").answer().fwd(), get().at("/a?x").hitOf(2), get().at("/a").answer().fwd())},
 		{s, "Location of the same origin is (choice)", steps(stored().at("/a"), post().at("/b").answers(201, "Location: {path}/a").fwd(), get().at("/a").answer().fwd())},
 		{s, "Location of the same origin is, with scheme and host (choice)", steps(stored().at("/a"), post().at("/b").answers(303, "Location: {base}{path}/a").fwd(), get().at("/a").answer().fwd())},

@@ -83,7 +83,7 @@ func (x *exchange) cookieVisitor() (id string, present bool) {
 			}
 			present = true
 			if verified, ok := x.site.Signer.Verify(value); ok && id == "" {
-				id = verified
+				id = x.server.texts.text(verified)
 			}
 		}
 	}

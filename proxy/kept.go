@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"io"
 	"strings"
+	"sync/atomic"
 
 	"github.com/valyala/fasthttp"
 
@@ -35,10 +36,11 @@ type variant struct {
 	splice *rewrite.Splice // of the identity body; nil: body is all
 	body   []byte
 	first  []int64 // for each edit where it matched first in what is sent, -1 for nowhere
+	tags   [coding.Count]atomic.Pointer[keptTag]
 }
 
 // variantSize is what a variant takes beside its splice, body and first.
-const variantSize = 96
+const variantSize = 144 + keptTagSize
 
 func (v *variant) length() int {
 	if v.splice != nil {
@@ -93,11 +95,14 @@ func (x *exchange) respondKept(program *program) bool {
 			}
 		}
 	} else {
-		h.SetBytesV(fasthttp.HeaderETag, x.pageTag(validator, id.sum[:], c, values))
+		tag := x.pageTag(validator, id.sum[:], c, values)
+		h.SetBytesV(fasthttp.HeaderETag, tag)
+		if kept != nil && o.Rules.page != nil && (program != nil || len(x.plan.Edits) == 0) && x.hasOwnVariants() {
+			v.tags[c].Store(&keptTag{validator, string(tag)})
+			o.Rules.page.learn(h)
+		}
 	}
-	if program != nil && applies(x.plan) || !x.plan.Action.IsZero() {
-		x.server.stats.Personalized.Add(1)
-	}
+	x.notePersonalized(program != nil)
 	x.conclude()
 	watch := x.newWatch()
 	if watch != nil {
@@ -117,14 +122,11 @@ func (x *exchange) respondKept(program *program) bool {
 // codingOf says in what coding a variant leaves, and returns its body if that is kept so.
 // What the origin did not pack is packed once it is asked for often, and not before.
 func (x *exchange) codingOf(o *object, kept *cache.ObjectVariant[*variant], v *variant) (c coding.Coding, packed []byte) {
-	if v.length() < minPacked {
-		return coding.Identity, nil
-	}
-	if c = x.accepts().Best(coding.Kept); c == coding.Identity {
+	if c = x.keptCoding(v); c == coding.Identity {
 		return c, nil
 	}
 	if kept != nil {
-		if packed = o.Packed(kept, uint8(c)-1, func() []byte { return x.pack(v, c, coding.Kept) }); packed != nil {
+		if packed = x.packedAs(o, kept, c); packed != nil {
 			return c, packed
 		}
 	}
@@ -133,6 +135,19 @@ func (x *exchange) codingOf(o *object, kept *cache.ObjectVariant[*variant], v *v
 		return coding.Identity, nil
 	}
 	return c, nil
+}
+
+// keptCoding is the one that the client likes best of those that a variant is kept in.
+func (x *exchange) keptCoding(v *variant) coding.Coding {
+	if v.length() < minPacked {
+		return coding.Identity
+	}
+	return x.accepts().Best(coding.Kept)
+}
+
+// packedAs returns a kept variant's body in a coding, nil if that is not kept.
+func (x *exchange) packedAs(o *object, kept *cache.ObjectVariant[*variant], c coding.Coding) []byte {
+	return o.Packed(kept, uint8(c)-1, func() []byte { return x.pack(kept.Value, c, coding.Kept) })
 }
 
 // sendVariant sends a variant in a coding.
@@ -176,6 +191,7 @@ func (x *exchange) pack(v *variant, c coding.Coding, e coding.Effort) []byte {
 // madeBody is a body in memory on its way to a client.
 type madeBody struct {
 	flowTarget
+	head  []byte // of an answer that brings its own: the first of the parts
 	parts [][]byte
 	watch *watch
 	sent  bool
@@ -183,7 +199,7 @@ type madeBody struct {
 
 // WriteTo writes to the client; fasthttp's buffer for it is not used.
 func (b *madeBody) WriteTo(io.Writer) (int64, error) {
-	total := int64(0)
+	total := -int64(len(b.head))
 	for _, part := range b.parts {
 		total += int64(len(part))
 	}
@@ -200,9 +216,10 @@ func (b *madeBody) CloseWithError(err error) error {
 	if b.sent && err == nil {
 		b.watch.complete()
 	}
+	b.watch.release()
 	s := b.server
 	clear(b.parts)
-	*b = madeBody{parts: b.parts[:0]}
+	*b = madeBody{head: b.head[:0], parts: b.parts[:0]}
 	s.madeBodies.Put(b)
 	return nil
 }
@@ -210,10 +227,7 @@ func (b *madeBody) CloseWithError(err error) error {
 // variantOf returns the kept answer as the plan makes it, nil if that fails. It is kept
 // if it is the same for all visitors; kept is nil if it is not.
 func (x *exchange) variantOf(o *object, id *identity, program *program, values []string) (kept *cache.ObjectVariant[*variant], v *variant) {
-	key := cache.VariantKey{Plan: x.plan.Digest, Generation: x.site.Generation, Form: uint32(x.kind.parts)}
-	if program == nil {
-		key.Plan = decision.Digest{}
-	}
+	key := x.variantKey(program != nil)
 	if values == nil {
 		if kept = o.Variant(key); kept != nil {
 			return kept, kept.Value
@@ -234,6 +248,15 @@ func (x *exchange) variantOf(o *object, id *identity, program *program, values [
 		v = kept.Value
 	}
 	return kept, v
+}
+
+// variantKey is that of the plan, edited or not.
+func (x *exchange) variantKey(edited bool) cache.VariantKey {
+	key := cache.VariantKey{Generation: x.site.Generation, Form: uint32(x.kind.parts)}
+	if edited {
+		key.Plan = x.plan.Digest
+	}
+	return key
 }
 
 // makeVariant edits a kept answer.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"container/list"
 	"hash/maphash"
+	"io"
 	"sync"
 
 	"github.com/sedge-proxy/sedge/proxy/cache"
@@ -195,7 +196,14 @@ func (l *lookalikes) clear() {
 // seenSplice is an edited page: of a page that was seen before, or of one that is like it.
 type seenSplice struct {
 	*rewrite.Splice
-	body []byte // that the ranges are of
+	body []byte // that the ranges are of, if that is another than the page that was seen
+}
+
+func (s seenSplice) writeTo(w io.Writer) (int64, error) {
+	if s.body == nil {
+		return s.WriteTo(w)
+	}
+	return s.WriteOver(w, s.body)
 }
 
 // spliceAlike returns the page with its edits if it is the one that came last from its
@@ -217,7 +225,7 @@ func (b *pageBody) spliceAlike(kind cache.Kind, program *program, given rewrite.
 		return seenSplice{}
 	}
 	if len(b.differ) == 0 {
-		return seenSplice{page.splice(b.notes.plan, program, given), page.Body()}
+		return seenSplice{page.splice(b.notes.plan, program, given), nil}
 	}
 	if program.ReadsText() {
 		return seenSplice{}

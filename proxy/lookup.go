@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -12,11 +13,11 @@ import (
 )
 
 type (
-	object  = cache.Object[cache.Rules, *identity, *variant]
-	objects = cache.Objects[cache.Rules, *identity, *variant]
-	flights = cache.Flights[cache.Rules, *identity, *variant]
-	flight  = cache.Flight[cache.Rules, *identity, *variant]
-	filling = cache.Filling[cache.Rules, *identity, *variant]
+	object  = cache.Object[keptRules, *identity, *variant]
+	objects = cache.Objects[keptRules, *identity, *variant]
+	flights = cache.Flights[keptRules, *identity, *variant]
+	flight  = cache.Flight[keptRules, *identity, *variant]
+	filling = cache.Filling[keptRules, *identity, *variant]
 )
 
 // followTime is how long a request waits for what another one brings.
@@ -113,7 +114,7 @@ func (x *exchange) chooseTarget() {
 	if x.plan != nil && x.plan.Action.Path != "" {
 		path = x.plan.Action.Path
 	}
-	x.target = x.route.cache.target(x, path, x.page.Query)
+	x.target = x.route.cache.target(path, x.page.Query)
 }
 
 // appendTarget appends the request target as the origin gets it.
@@ -133,21 +134,21 @@ func (x *exchange) appendTarget(dst []byte) []byte {
 
 // overriding are headers by which some origins take a request for another one, although
 // nothing in their answers says so. A request with one of them is the origin's alone.
-var overriding = [...]string{
+var overriding = newFieldNames(
 	"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X-Original-Method", "X-Original-URL", "X-Rewrite-URL",
 	"X-Original-URI", "X-Rewrite-URI",
-}
+)
 
 // steering are headers that some origins write into their answers, although nothing says
 // so. The answer to a request with one of them is not kept, as others might be led astray
 // by it. Those that name the client or how it came are written by ourselves.
-var steering = [...]string{
+var steering = newFieldNames(
 	"X-Host", "X-Original-Host", "X-HTTP-Host-Override", "X-Forwarded-Server", "X-Forwarded-Prefix", "X-Forwarded-Path", "X-Forwarded-Port",
 	"X-Forwarded-Scheme", "X-Forwarded-SSL", "X-Scheme", "X-URL-Scheme", "X-Forwarded-URI", "X-Forwarded-URL", "X-WAP-Profile", "Max-Forwards",
 	"True-Client-IP", "CF-Connecting-IP", "Client-IP", "X-Client-IP", "X-Real-IP", "X-Cluster-Client-IP", "Fastly-Client-IP", "X-Originating-IP",
 	"X-Remote-IP", "X-Remote-Addr", "X-ProxyUser-IP", "X-Custom-IP-Authorization", "X-Backend-Host", "Destination", "Proxy-Host", "Profile",
 	"X-Forwarded", "If-Range",
-}
+)
 
 const (
 	// usualHead and usualFields are how large a request's head is at most, without its
@@ -157,18 +158,60 @@ const (
 	usualFields = 64
 )
 
+const (
+	// plainHead and plainFields are how large the whole head of a request is at most, and how
+	// many fields it has, that no origin fails by.
+	plainHead   = 4 << 10
+	plainFields = 48
+)
+
+// failing are how the names of headers begin by which some origins, as stores of files and
+// frameworks, are told what to do, and which they fail by in a request of somebody who
+// may not.
+var failing = [...]string{"X-Amz-", "X-Goog-", "X-Ms-", "X-Oss-", "X-Middleware-", "X-Nextjs-", "X-Invoke-", "X-Matched-Path", "X-Http-", "X-Method"}
+
+// isOdd reports whether the request could make the origin fail where others would not: by
+// its size, by bytes that nobody sends, or by a header that some origins obey.
+func (x *exchange) isOdd() bool {
+	size := len(x.ctx.Request.Header.RequestURI())
+	for i := range x.fields {
+		f := &x.fields[i]
+		size += len(f.name) + len(f.value) + 4
+		if !isFieldText(f.value) {
+			return true
+		}
+		for _, beginning := range failing {
+			if len(f.name) >= len(beginning) && equalFold(f.name[:len(beginning)], beginning) {
+				return true
+			}
+		}
+	}
+	return size > plainHead || len(x.fields) > plainFields
+}
+
 // actsAsAnother reports whether the request may be taken for another one.
-func (x *exchange) actsAsAnother() bool { return x.hasOneOf(overriding[:], 'x') }
+func (x *exchange) actsAsAnother() bool {
+	for i := range x.fields {
+		if overriding.has(x.fields[i].name) {
+			return true
+		}
+	}
+	return false
+}
 
 // steers reports whether the request could put something into an answer that others get.
 func (x *exchange) steers() bool {
 	size := len(x.ctx.Request.Header.RequestURI())
 	for i := range x.fields {
-		if f := &x.fields[i]; !equalFold(f.name, fasthttp.HeaderCookie) {
+		f := &x.fields[i]
+		if steering.has(f.name) {
+			return true
+		}
+		if !equalFold(f.name, fasthttp.HeaderCookie) {
 			size += len(f.name) + len(f.value) + 4
 		}
 	}
-	return size > usualHead || len(x.fields) > usualFields || x.hasOneOf(steering[:], 0) || x.trusted && x.misleads()
+	return size > usualHead || len(x.fields) > usualFields || x.trusted && x.misleads()
 }
 
 // misleads reports whether what a trusted proxy has passed on of the client's way is
@@ -231,25 +274,15 @@ func isPlainForwarded(pair []byte) bool {
 	return len(pair) == 0
 }
 
-func (x *exchange) hasOneOf(names []string, first byte) bool {
-	for i := range x.fields {
-		name := x.fields[i].name
-		if len(name) == 0 || first != 0 && lower(name[0]) != first {
-			continue
-		}
-		for _, other := range names {
-			if equalFold(name, other) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // selecting returns what the request to the origin has in the named headers.
 func (x *exchange) selecting(names []string) []byte {
 	l := &x.lookup
 	if !l.ready {
+		if asked := x.forcedEncoding(); asked != "" && len(names) == 1 && names[0] == "accept-encoding" {
+			l.lines = append(l.lines[:0], []byte(asked))
+			l.values = cache.AppendSelecting(l.values[:0], names[0], l.lines)
+			return l.values // as most pages vary by nothing else, and need no request then
+		}
 		x.prepare()
 	}
 	l.values, l.lines = appendSelecting(l.values[:0], l.lines, x.out, names)
@@ -302,7 +335,11 @@ func (x *exchange) judge(o *object) bool {
 		l.stale = o
 		return false
 	}
-	x.use(o)
+	if x.isReady(o) {
+		l.take(o)
+	} else {
+		x.use(o)
+	}
 	if l.verdict.Refresh && l.renews {
 		x.refresh(o)
 	}
@@ -312,7 +349,7 @@ func (x *exchange) judge(o *object) bool {
 // isSomebodys reports whether the answer to this request may be another one than what is
 // kept, as it has cookies or the like. Then it is not kept, and nobody waits for it.
 func (x *exchange) isSomebodys(o *object) bool {
-	if !o.Rules.MayBePersonal || !x.isKnown() {
+	if !o.Rules.MayBePersonal || !o.Rules.MayDiffer(x.knownBy()) {
 		return false
 	}
 	l := &x.lookup
@@ -322,34 +359,55 @@ func (x *exchange) isSomebodys(o *object) bool {
 
 // knowing are headers by which origins know a visitor, beside Authorization.
 var knowing = [...]string{
-	fasthttp.HeaderCookie, "X-Api-Key", "Api-Key", "X-Api-Token", "X-Auth-Token", "X-Auth-Key", "X-Access-Token", "Access-Token",
-	"X-Session-Token", "X-Session-Id", "X-User-Token", "X-User-Id", "X-Customer-Token",
+	"cookie", "x-api-key", "api-key", "x-api-token", "x-auth-token", "x-auth-key", "x-access-token", "access-token",
+	"x-session-token", "x-session-id", "x-user-token", "x-user-id", "x-customer-token",
 }
 
-// isKnown reports whether the origin sees cookies in the request, or other headers by which
-// it may know the visitor.
-func (x *exchange) isKnown() bool {
-	if !x.lookup.ready {
-		x.prepare()
+// knownBy returns the headers by which the origin may know the visitor; none for most
+// requests without cookies. The request to the origin need not be made for it.
+func (x *exchange) knownBy() (names []string) {
+	for i := range x.fields {
+		f := &x.fields[i]
+		if name := knowingName(f.name); name != nil && (name[0] != "cookie" || x.tellsByCookies(f.value)) {
+			names = append(name, names...)
+		}
 	}
-	return isKnown(x.out)
+	if x.plan != nil {
+		for _, header := range x.plan.Action.Headers {
+			names = append(knowingName([]byte(header[0])), names...)
+		}
+	}
+	return names
 }
 
-func isKnown(out *fasthttp.Request) bool {
-	for name := range out.Header.All() {
-		for _, by := range knowing {
-			if equalFold(name, by) {
-				return true
-			}
+// knowingName returns the header's name alone if it is one of those, without allocating.
+func knowingName(name []byte) []string {
+	for i, by := range knowing {
+		if equalFold(name, by) {
+			return knowing[i : i+1 : i+1]
+		}
+	}
+	return nil
+}
+
+// tellsByCookies reports whether the origin sees a cookie by which it may know the visitor.
+func (x *exchange) tellsByCookies(line []byte) bool {
+	for name := range cookieNames(line) {
+		if !slices.Contains(x.site.cookieNames, string(name)) && !x.route.cache.harmless.has(name) {
+			return true
 		}
 	}
 	return false
 }
 
+func (l *lookup) take(o *object) {
+	l.found, l.status.HasTTL, l.status.TTL = o, true, l.verdict.TTL
+}
+
 // use makes a kept answer the one to this request.
 func (x *exchange) use(o *object) {
 	l := &x.lookup
-	l.found, l.status.HasTTL, l.status.TTL = o, true, l.verdict.TTL
+	l.take(o)
 	resp := &x.ctx.Response
 	o.Header.CopyTo(&resp.Header)
 	resp.Header.SetContentLength(len(o.Body))

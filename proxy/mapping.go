@@ -147,7 +147,6 @@ func (x *exchange) prepareMapping(o *upstream.PrepareOptions) {
 	if !x.mayBeMapped() {
 		return
 	}
-	o.ForceAcceptEncoding = x.accepts().Readable().Request()
 	if x.wholly {
 		o.StripHeaders = wholePage
 	} else if !x.concerned && x.lookup.stale == nil && (x.ctx.IsGet() || x.ctx.IsHead()) {

@@ -44,7 +44,7 @@ func (x *exchange) follow() bool {
 	if follower != nil {
 		outcome := follower.Wait(followTime, x.concerned, nil)
 		l.status.Collapsed = cache.CollapsedInVain
-		if o := outcome.Object; o != nil && x.judgeFollowed(o, outcome.Body) {
+		if o := outcome.Object; o != nil && (x.judgeFollowed(o, outcome.Body) || outcome.Stale && x.followsStale(o, outcome.Away)) {
 			return true
 		}
 		flight = outcome.Flight
@@ -77,6 +77,19 @@ func (x *exchange) judgeFollowed(o *object, body *cache.Reader) bool {
 		x.from = &followSource{reader: body}
 	}
 	l.status.Forward, l.status.Collapsed = cache.ForwardMiss, cache.Collapsed
+	return true
+}
+
+// followsStale answers with what is kept although it is stale, since the origin has just
+// failed another request for it. It reports false if this one may not have it.
+func (x *exchange) followsStale(o *object, away bool) bool {
+	l := &x.lookup
+	if l.stale != o || !l.verdict.OnError && !(away && l.verdict.OnDisconnect) {
+		return false
+	}
+	x.use(o)
+	l.status.Collapsed = cache.Collapsed
+	x.server.stats.CacheStale.Add(1)
 	return true
 }
 
@@ -118,7 +131,7 @@ func (x *exchange) useStale(status int) {
 	x.use(l.stale)
 	x.server.stats.CacheStale.Add(1)
 	if l.flight != nil {
-		l.flight.Found(l.stale)
+		l.flight.FoundStale(l.stale, status == 0)
 	}
 }
 

@@ -41,10 +41,11 @@ type pageBody struct {
 	packer   *coding.Writer // nil: nothing is packed, or no more
 
 	chunk   []byte
-	out     []byte // ready for the client
-	read    int64  // bytes of the page so far
-	emitted int64  // bytes of the edited page so far
-	done    bool   // the page is complete
+	out     []byte   // ready for the client
+	parts   [][]byte // likewise, of a page that was seen before: the pieces of it, which stay
+	read    int64    // bytes of the page so far
+	emitted int64    // bytes of the edited page so far
+	done    bool     // the page is complete
 	err     error
 
 	watch *watch // nil: nobody is counted
@@ -142,6 +143,7 @@ func (b *pageBody) replay() {
 	}
 	b.source = &b.arrived
 	b.first, b.firstErr = nil, nil
+	b.forgetParts()
 	b.out, b.read, b.emitted = b.out[:0], 0, 0
 	b.setCodings(codings{})
 	b.endUnpacking()
@@ -265,6 +267,14 @@ func (b *pageBody) WriteTo(io.Writer) (int64, error) {
 		for len(b.out) == 0 && !b.done && b.err == nil {
 			b.step()
 		}
+		if len(b.parts) > 0 {
+			if err := b.down.writeAll(b.parts); err != nil {
+				return total, err
+			}
+			total += b.emitted
+			b.forgetParts()
+			b.watch.delivered(b.emitted)
+		}
 		if len(b.out) > 0 {
 			if err := b.write(b.out); err != nil {
 				return total, err
@@ -286,7 +296,7 @@ func (b *pageBody) WriteTo(io.Writer) (int64, error) {
 func (b *pageBody) CloseWithError(err error) error {
 	b.ended(b.err != nil)
 	closed := b.taken.Close()
-	if b.done && err == nil && len(b.out) == 0 {
+	if b.done && err == nil && len(b.out)+len(b.parts) == 0 {
 		b.watch.complete()
 	}
 	b.release()
@@ -295,6 +305,7 @@ func (b *pageBody) CloseWithError(err error) error {
 
 func (b *pageBody) release() {
 	s := b.server
+	b.watch.release()
 	if b.large {
 		s.largePages.Add(-1)
 	}
@@ -303,11 +314,17 @@ func (b *pageBody) release() {
 	}
 	b.endUnpacking()
 	b.endPacking()
+	b.forgetParts()
 	*b = pageBody{
-		flowTarget: flowTarget{server: s}, chunk: b.chunk, mapper: b.mapper, differ: b.differ[:0],
+		flowTarget: flowTarget{server: s}, chunk: b.chunk, mapper: b.mapper, differ: b.differ[:0], parts: b.parts,
 		out: reusable(b.out), raw: rawReader{kept: reusable(b.raw.kept)}, arrived: arrivedReader{own: reusable(b.arrived.own)},
 	}
 	s.pages.Put(b)
+}
+
+func (b *pageBody) forgetParts() {
+	clear(b.parts)
+	b.parts = b.parts[:0]
 }
 
 // reusable returns an empty buffer for the pool, none if it is too large for that.

@@ -157,8 +157,8 @@ func (r *receipt) log(now time.Time) {
 	if r.bot {
 		r.attrs = append(r.attrs, slog.Bool("bot", true))
 	}
-	line := slog.NewRecord(now, slog.LevelInfo, "request", 0) // without asking where in the source it is
-	line.AddAttrs(r.attrs...)
+	line := slog.NewRecord(now, slog.LevelInfo, "request", 0)    // without asking where in the source it is
+	line.AddAttrs(slog.Attr{Value: slog.GroupValue(r.attrs...)}) // in one, since a record has room for few
 	// Who cannot log has nowhere to say so.
 	_ = r.server.access.Handler().Handle(context.Background(), line)
 }

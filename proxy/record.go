@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"math"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -11,39 +10,66 @@ import (
 	"github.com/sedge-proxy/sedge/rewrite"
 )
 
-// record notes that a visitor was shown a page. It does so before the body goes
-// out, so that the visitor's next request finds it.
+// record notes that a visitor was shown a page, and what they have met on it so far.
+// It does so before the body goes out, so that the visitor's next request finds it.
 func (x *exchange) record() {
+	if x.shown() {
+		if w := x.watch; w != nil {
+			x.view(w.add())
+		} else {
+			x.view(&x.event[0])
+			x.server.keep(x.site.Recorder, x.event[:])
+		}
+	}
+	x.recordTriggers()
+}
+
+// shown reports whether the answer is the view of a page by somebody who is counted.
+func (x *exchange) shown() bool {
+	if !x.counted || !x.kind.navigation || !x.ctx.IsGet() {
+		return false
+	}
 	resp := &x.ctx.Response
-	switch status := resp.StatusCode(); {
-	case status == fasthttp.StatusNotModified:
+	switch {
+	case x.ready.variant != nil:
+		return true
+	case resp.StatusCode() == fasthttp.StatusNotModified:
 		// It names no content type: what asked in so many words for a page has
 		// been told to show the copy of one that it has.
-		if o := x.lookup.found; x.kind.explicit || x.concerned && o != nil && isHTML(o.Header.ContentType()) {
-			x.recordView()
-		}
-	case status < 400 && isHTML(resp.Header.ContentType()):
-		x.recordView()
+		o := x.lookup.found
+		return x.kind.explicit || x.concerned && o != nil && isHTML(o.Header.ContentType())
 	}
+	return resp.StatusCode() < 400 && isHTML(resp.Header.ContentType())
 }
 
-// expectWhole waits for what the client's end says of the answer's way.
-func (x *exchange) expectWhole(w *watch) {
-	if w != nil {
-		x.down.expect(&delivery{watch: w, head: -1})
-	}
-}
-
-func (x *exchange) recordView() {
-	if !x.counted || !x.kind.navigation || !x.ctx.IsGet() {
-		return
-	}
+// view makes e the view of the page.
+func (x *exchange) view(e *event.Event) {
 	if !x.segmented {
 		x.segmentForRecord()
 	}
-	e := x.newEvent(event.Page)
-	e.Query = x.page.Query
-	x.server.keep(x.site.Recorder, e)
+	*e = event.Event{
+		Type: event.Page, Visitor: x.visitor, Minted: x.minted != "", Segment: x.primary(),
+		Path: x.page.Path, Query: x.page.Query,
+	}
+}
+
+// recordTriggers notes what the visitor has met on the page so far. What they meet
+// from now on is noted at once.
+func (x *exchange) recordTriggers() {
+	if w := x.watch; w != nil {
+		x.watch = nil
+		w.held = false
+		w.flush()
+	}
+}
+
+// expectWhole waits for what the client's end says of the answer's way. It may say so
+// from another goroutine, so the exchange does not hold the watch any more.
+func (x *exchange) expectWhole(w *watch) {
+	if w != nil {
+		x.recordTriggers()
+		x.down.expect(&delivery{watch: w, head: -1})
+	}
 }
 
 // segmentForRecord finds the segment of a visitor whom nothing was decided for.
@@ -61,45 +87,44 @@ func (x *exchange) segmentForRecord() {
 	x.segment()
 }
 
-func (x *exchange) newEvent(t event.Type) *event.Event {
-	now := x.server.now()
-	x.event = event.Event{
-		ID: x.server.newID(), Type: t, Visitor: x.visitor, Time: now, Received: now,
-		Minted: x.minted != "", Segment: x.primary(), Path: x.page.Path,
-	}
-	return &x.event
-}
-
-// keep hands an event over. Much of it happens while an answer is being sent, in
-// goroutines of fasthttp in which a panic would end the process.
-func (s *Server) keep(r Recorder, e *event.Event) {
-	kept := false
+// keep hands events of one visitor over, which have happened just now. It gives them
+// their ids. Much of it happens while an answer is being sent, in goroutines of
+// fasthttp in which a panic would end the process.
+func (s *Server) keep(r Recorder, events []event.Event) {
+	kept := 0
 	defer func() {
 		if p := recover(); p != nil {
 			s.notePanic("recording", p)
 		}
-		if !kept {
-			s.stats.Dropped.Add(1)
+		if kept < len(events) {
+			s.stats.Dropped.Add(uint64(len(events) - kept))
 		}
 	}()
-	kept = r.Record(e)
+	now := s.now()
+	source := s.ids.Get().(*idSource)
+	for i := range events {
+		e := &events[i]
+		e.ID, e.Time, e.Received = source.next(), now, now
+	}
+	s.ids.Put(source)
+	kept = r.Record(events)
 }
 
 // watch looks out for the experiments that a visitor meets on one page, and for
 // what of it reaches them. It lives until the answer is sent, so it holds copies.
-// All methods work on nil.
+// All methods but add and flush work on nil.
 type watch struct {
 	server   *Server
 	recorder Recorder
 	visitor  string
 	path     string
 	minted   bool
-	now      func() time.Time
 	items    []watched
 
-	room     [4]watched // of nearly all pages
-	event    event.Event
-	exposure decision.Exposure // of event
+	// held says that the exchange will record the triggers so far, with the view of
+	// the page. Until then they wait in events.
+	held   bool
+	events []event.Event // those that are recorded next
 }
 
 type watched struct {
@@ -115,19 +140,31 @@ func (x *exchange) newWatch() *watch {
 	if !x.counted || !x.ctx.IsGet() || len(x.plan.Triggers) == 0 {
 		return nil
 	}
-	w := &watch{
-		server: x.server, recorder: x.site.Recorder, visitor: x.visitor, path: x.page.Path,
-		minted: x.minted != "", now: x.server.now,
-	}
-	w.items = w.room[:0]
+	w := x.server.watches.Get().(*watch)
+	w.server, w.recorder, w.visitor, w.path = x.server, x.site.Recorder, x.visitor, x.page.Path
+	w.minted, w.held = x.minted != "", true
 	for i := range x.plan.Triggers {
 		t := &x.plan.Triggers[i]
 		w.items = append(w.items, watched{exposure: t.Exposure, edits: t.Edits, first: -1})
-		if t.Always {
+	}
+	for i := range w.items {
+		if x.plan.Triggers[i].Always {
 			w.trigger(&w.items[i], 0)
 		}
 	}
+	x.watch = w
 	return w
+}
+
+// release gives the watch back, which nobody may use any more.
+func (w *watch) release() {
+	if w == nil || w.held {
+		return
+	}
+	clear(w.items)
+	s := w.server
+	*w = watch{items: w.items[:0], events: w.events[:0]}
+	s.watches.Put(w)
 }
 
 func (w *watch) trigger(item *watched, first int64) {
@@ -136,13 +173,24 @@ func (w *watch) trigger(item *watched, first int64) {
 }
 
 func (w *watch) note(t event.Type, item *watched) {
-	now := w.now()
-	w.exposure = item.exposure
-	w.event = event.Event{
-		ID: w.server.newID(), Type: t, Visitor: w.visitor, Time: now, Received: now,
-		Minted: w.minted, Segment: w.exposure.Segment, Path: w.path, Exposure: &w.exposure,
+	*w.add() = event.Event{
+		Type: t, Visitor: w.visitor, Minted: w.minted, Segment: item.exposure.Segment, Path: w.path, Exposure: &item.exposure,
 	}
-	w.server.keep(w.recorder, &w.event)
+}
+
+// add returns room for one more event that is recorded next.
+func (w *watch) add() *event.Event {
+	w.events = append(w.events, event.Event{})
+	return &w.events[len(w.events)-1]
+}
+
+// flush records what was noted.
+func (w *watch) flush() {
+	if len(w.events) > 0 && !w.held {
+		w.server.keep(w.recorder, w.events)
+		clear(w.events)
+		w.events = w.events[:0]
+	}
 }
 
 // see takes what the edits of the page have matched so far.
@@ -165,6 +213,7 @@ func (w *watch) see(matches []rewrite.Match) {
 			w.trigger(item, first)
 		}
 	}
+	w.flush()
 }
 
 func (w *watch) seeVariant(offsets []int64) {
@@ -183,6 +232,7 @@ func (w *watch) seeVariant(offsets []int64) {
 			w.trigger(item, first)
 		}
 	}
+	w.flush()
 }
 
 // delivered tells that the edited page has left up to an offset, and reports
@@ -204,6 +254,7 @@ func (w *watch) delivered(upTo int64) bool {
 		item.delivered = true
 		w.note(event.Delivery, item)
 	}
+	w.flush()
 	return !waiting
 }
 

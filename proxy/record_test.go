@@ -3,7 +3,10 @@ package proxy
 import (
 	"io"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/sedge-proxy/sedge/decision"
@@ -41,10 +44,67 @@ func TestViewOfUnchangedPage(t *testing.T) {
 	}
 }
 
+// What a visitor meets on a page that is there is recorded with its view, in one call.
+func TestTriggersAreRecordedWithTheView(t *testing.T) {
+	p := text("#hero", "new")
+	p.Triggers = []decision.Trigger{
+		{Exposure: decision.Exposure{Assignment: decision.Assignment{Experiment: "e", Arm: "a"}}, Edits: []int{0}},
+		{Exposure: decision.Exposure{Assignment: decision.Assignment{Experiment: "f", Arm: "b"}}, Always: true},
+	}
+	e := always(p)
+	n := start(t, pages(t, "text/html", `<div id=hero>x</div>`, "Cache-Control", "max-age=60"), setup{engines: e})
+	_, cookie := n.visitor()
+	n.get("/", "Cookie", cookie) // from here on it comes from memory
+	eventually(t, "deliveries of the first page", func() bool { return len(e.recorded(event.Delivery)) == 2 })
+	e.mu.Lock()
+	e.events, e.calls = nil, nil
+	e.mu.Unlock()
+	n.get("/", "Cookie", cookie)
+	eventually(t, "two deliveries", func() bool { return len(e.recorded(event.Delivery)) == 2 })
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !slices.Equal(e.calls, []int{3, 2}) {
+		t.Errorf("calls with %v events, want triggers and view, then deliveries", e.calls)
+	}
+	ids := map[string]bool{}
+	for i := range e.events {
+		ev := &e.events[i]
+		if ids[ev.ID] || ev.Visitor != e.events[0].Visitor || ev.Time.IsZero() || !ev.Time.Equal(ev.Received) {
+			t.Errorf("%+v", ev)
+		}
+		if ids[ev.ID] = true; ev.Exposure != nil && (ev.Exposure.Experiment == "e") != (ev.Exposure.Arm == "a") {
+			t.Errorf("%+v", ev.Exposure)
+		}
+	}
+}
+
+// Ids made at once, in whatever goroutine, are all different.
+func TestIDsDiffer(t *testing.T) {
+	n := start(t, pages(t, "text/html", "x"), setup{})
+	const each = 2000
+	ids := make([][]string, 4)
+	var all sync.WaitGroup
+	for i := range ids {
+		all.Go(func() {
+			for range each {
+				ids[i] = append(ids[i], n.server.newID())
+			}
+		})
+	}
+	all.Wait()
+	seen := map[string]bool{}
+	for _, id := range slices.Concat(ids...) {
+		if seen[id] || !regexp.MustCompile(`^[0-9a-f]{32}$`).MatchString(id) {
+			t.Fatal(id)
+		}
+		seen[id] = true
+	}
+}
+
 // panicky is a recorder that has a fault.
 type panicky struct{ *engines }
 
-func (panicky) Record(*event.Event) bool { panic("recorder") }
+func (panicky) Record([]event.Event) int { panic("recorder") }
 
 // Deliveries are noted while the answer is being sent, outside of the handler.
 func TestRecorderThatPanics(t *testing.T) {

@@ -108,7 +108,9 @@ func (r *refreshing) replace(resp *fasthttp.Response) {
 	r.asked.Incomplete = from != nil && !from.Framed()
 	rules := cache.ReadRules(&r.asked.Exchange, &resp.Header, r.asked.override)
 	if !mayKeep(&rules, &r.asked.Exchange) {
-		s.objects.Drop(r.object)
+		if !r.asked.TellsNothing(resp.StatusCode()) {
+			s.objects.Drop(r.object)
+		}
 		r.flight.Refuse(true)
 		return
 	}

@@ -14,12 +14,17 @@ func (x *exchange) setStatusHeaders(h *fasthttp.ResponseHeader) {
 	if !x.lookup.silent {
 		x.scratch = x.lookup.status.Append(x.scratch[:0])
 		h.AddBytesV("Cache-Status", x.scratch)
-		if x.server.accessLog || x.trace != nil {
-			x.cacheStatus = string(x.scratch[len("sedge; "):])
-		}
+		x.noteCacheStatus(x.scratch)
 	}
 	delFold(h, "X-Request-Id") // the origin may have sent it back
 	h.Set("X-Request-Id", x.id)
+}
+
+// noteCacheStatus remembers for the access log what Cache-Status says.
+func (x *exchange) noteCacheStatus(status []byte) {
+	if x.server.accessLog || x.trace != nil {
+		x.cacheStatus = x.server.texts.text(status[len("sedge; "):])
+	}
 }
 
 // perBody are the headers that describe the origin's bytes and not ours, or let
@@ -182,15 +187,13 @@ func (x *exchange) answerCondition(mapped mapping) bool {
 		x.notModified(resp)
 		return true
 	case fasthttp.StatusPartialContent:
-		x.scratch = reply.AppendContentRange(x.scratch[:0], length)
-		resp.Header.SetBytesV(fasthttp.HeaderContentRange, x.scratch)
+		x.setContentRange(reply, length)
 		resp.SetStatusCode(reply.Status)
 		resp.Header.SetContentLength(int(reply.Length))
 		x.from = &keptSource{o.Body[reply.First : reply.First+reply.Length]}
 		return false
 	case fasthttp.StatusRequestedRangeNotSatisfiable:
-		x.scratch = reply.AppendContentRange(x.scratch[:0], length)
-		resp.Header.SetBytesV(fasthttp.HeaderContentRange, x.scratch)
+		x.setContentRange(reply, length)
 		resp.SetStatusCode(reply.Status)
 		resp.Header.SetContentLength(0)
 		x.from = nil
@@ -202,6 +205,15 @@ func (x *exchange) answerCondition(mapped mapping) bool {
 		return true
 	}
 	return false
+}
+
+// setContentRange says which part of length bytes the answer is. What the origin sent by
+// that name with the whole has no meaning (RFC 9110, 14.4).
+func (x *exchange) setContentRange(reply cache.Reply, length int64) {
+	h := &x.ctx.Response.Header
+	delFold(h, fasthttp.HeaderContentRange)
+	x.scratch = reply.AppendContentRange(x.scratch[:0], length)
+	h.SetBytesV(fasthttp.HeaderContentRange, x.scratch)
 }
 
 // unpackFor makes a kept body that is packed in a way that the client does not read leave

@@ -14,6 +14,10 @@ import (
 // rewrite applies the plan to the origin's page and answers with it. A page that
 // is left as it is takes the same way, so that its headers tell nothing.
 func (x *exchange) rewrite() {
+	if x.ready.variant != nil {
+		x.sendReady()
+		return
+	}
 	resp := &x.ctx.Response
 	edited := x.isEdited(resp.Header.ContentType())
 	if !isHTML(resp.Header.ContentType()) {
@@ -48,6 +52,13 @@ func (x *exchange) rewrite() {
 		x.stream()
 	default:
 		x.edit(program, validator)
+	}
+}
+
+// notePersonalized counts a page that the plan has changed, edited or by its action.
+func (x *exchange) notePersonalized(edited bool) {
+	if edited && applies(x.plan) || !x.plan.Action.IsZero() {
+		x.server.stats.Personalized.Add(1)
 	}
 }
 

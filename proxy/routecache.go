@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"fmt"
+	"iter"
 	"strings"
 	"time"
 
@@ -18,7 +19,8 @@ type RouteCache struct {
 
 	// TTL is for how long answers are kept in the place of what the origin says, for
 	// origins that say nothing or the wrong thing. It does not hold for answers that set
-	// a cookie, or say private, no-store or no-cache.
+	// a cookie, or say private, no-store or no-cache. Without bypass_cookies, pages and data
+	// are not shared with people who have cookies other than those of common analytics.
 	TTL time.Duration `mapstructure:"ttl"`
 
 	// IgnoreClient takes no notice of visitors who ask for fresher answers, as browsers
@@ -27,7 +29,9 @@ type RouteCache struct {
 
 	// BypassCookies are names of cookies, "*" at the end standing for any rest; whoever
 	// has one is always answered by the origin. "wordpress", "magento" and "php" stand
-	// for the cookies by which these know people who have logged in or filled a cart.
+	// for the cookies by which these know people who have logged in or filled a cart,
+	// "none" for no cookie, as of a site that knows nobody. With a ttl, people with other
+	// cookies than these share what is kept.
 	BypassCookies []string `mapstructure:"bypass_cookies"`
 
 	// KeyQuery, if given, are the only parameters of the query that the origin's answer
@@ -52,11 +56,28 @@ var (
 		"wordpress": {"wordpress_logged_in_*", "wordpress_sec_*", "wp-postpass_*", "comment_author_*", "woocommerce_items_in_cart", "wp_woocommerce_session_*", "edd_items_in_cart"},
 		"magento":   {"frontend", "adminhtml", "PHPSESSID", "X-Magento-Vary", "persistent_shopping_cart"},
 		"php":       {"PHPSESSID", "laravel_session", "remember_web_*", "ci_session"},
+		"none":      {},
 	}
 	queryPresets = map[string][]string{
 		"ads": {"utm_*", "gclid", "gclsrc", "gbraid", "wbraid", "gad_source", "gad_campaignid", "dclid", "fbclid", "msclkid", "ttclid", "twclid", "li_fat_id", "yclid", "igshid", "epik", "mc_cid", "mc_eid", "_hsenc", "_hsmi", "srsltid"},
 	}
 )
+
+// harmlessCookies are those that scripts of analytics, advertisements and consent set in
+// browsers. No site knows people by them.
+var harmlessCookies = nameSet{
+	"_ga", "_ga_*", "_gid", "_gat", "_gat_*", "_gac_*", "_gcl_*", "_dc_gtm_*", "__utm*", "FPID", "FPLC", "__gads", "__gpi", "__eoi",
+	"_fbp", "_fbc", "_uetsid", "_uetvid", "_tt_enable_cookie", "_ttp", "_pin_unauth", "_scid", "_scid_r", "_rdt_uuid", "li_fat_id", "_ym_uid", "_ym_d", "_ym_isad", "_ym_visorc",
+	"_pk_*", "_hj*", "_clck", "_clsk", "ajs_anonymous_id", "_mkto_trk", "__hstc", "__hssc", "__hssrc", "hubspotutk", "__cf_bm", "_cfuvid", "cf_clearance",
+	"OptanonConsent", "OptanonAlertBoxClosed", "CookieConsent", "cookieyes-consent", "cookie_notice_accepted", "cookielawinfo-*", "borlabs-cookie",
+	"euconsent-v2", "eupubconsent-v2", "didomi_token", "usprivacy", "addtl_consent",
+}
+
+// SharesUnasked reports whether the route keeps answers in spite of what the origin says,
+// and nobody has said by which cookies the site knows people.
+func (c *RouteCache) SharesUnasked() bool {
+	return c.TTL > 0 && len(c.BypassCookies) == 0 && !c.Disabled
+}
 
 // Validate reports everything that is wrong.
 func (c *RouteCache) Validate() decision.Faults {
@@ -87,12 +108,18 @@ type routeCache struct {
 	bypass   nameSet
 	only     nameSet // of the query; nil for all
 	ignored  nameSet
+	harmless nameSet // cookies by which the site knows nobody
 }
 
 func compileRouteCache(c *RouteCache) routeCache {
+	var harmless nameSet
+	if c.SharesUnasked() {
+		harmless = harmlessCookies
+	}
 	return routeCache{
-		disabled: c.Disabled, override: cache.Override{TTL: c.TTL, IgnoreClient: c.IgnoreClient},
-		bypass: compileNames(c.BypassCookies, cookiePresets), only: compileNames(c.KeyQuery, nil), ignored: compileNames(c.IgnoreQuery, queryPresets),
+		disabled: c.Disabled, override: cache.Override{TTL: c.TTL, CookiesNamed: len(c.BypassCookies) > 0, IgnoreClient: c.IgnoreClient},
+		harmless: harmless,
+		bypass:   compileNames(c.BypassCookies, cookiePresets), only: compileNames(c.KeyQuery, nil), ignored: compileNames(c.IgnoreQuery, queryPresets),
 	}
 }
 
@@ -101,7 +128,7 @@ type nameSet []string
 
 func compileNames(list []string, presets map[string][]string) (n nameSet) {
 	for _, name := range list {
-		if preset := presets[name]; preset != nil {
+		if preset, ok := presets[name]; ok {
 			n = append(n, preset...)
 		} else {
 			n = append(n, name)
@@ -128,11 +155,8 @@ func (c *routeCache) bypassed(x *exchange) bool {
 		if !equalFold(x.fields[i].name, "Cookie") {
 			continue
 		}
-		for rest := x.fields[i].value; len(rest) > 0; {
-			var pair []byte
-			pair, rest, _ = bytes.Cut(rest, []byte{';'})
-			name, _, _ := bytes.Cut(trimSpace(pair), []byte{'='})
-			if c.bypass.has(trimSpace(name)) {
+		for name := range cookieNames(x.fields[i].value) {
+			if c.bypass.has(name) {
 				return true
 			}
 		}
@@ -140,14 +164,28 @@ func (c *routeCache) bypassed(x *exchange) bool {
 	return false
 }
 
+// cookieNames gives the names in a line of Cookie; a pair without a name counts by its value.
+func cookieNames(line []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for rest := line; len(rest) > 0; {
+			var pair []byte
+			pair, rest, _ = bytes.Cut(rest, []byte{';'})
+			name, _, _ := bytes.Cut(pair, []byte{'='})
+			if pair = trimSpace(pair); len(pair) > 0 && !yield(trimSpace(name)) {
+				return
+			}
+		}
+	}
+}
+
 // appendQuery appends what of a query the origin's answer depends on, as it came.
-func (c *routeCache) appendQuery(dst []byte, x *exchange, query string) []byte {
+func (c *routeCache) appendQuery(dst []byte, query string) []byte {
 	first := true
 	for pair := range strings.SplitSeq(query, "&") {
 		key, _, _ := strings.Cut(pair, "=")
 		name := []byte(key)
 		if strings.ContainsAny(key, "%+") {
-			name = x.unescape(key)
+			name = appendUnescaped(nil, key)
 		}
 		if c.ignored.has(name) || c.only != nil && !c.only.has(name) {
 			continue
@@ -165,11 +203,19 @@ func (c *routeCache) appendQuery(dst []byte, x *exchange, query string) []byte {
 func (c *routeCache) selects() bool { return c.only != nil || len(c.ignored) > 0 }
 
 // target returns a path with what the origin's answer depends on of a query.
-func (c *routeCache) target(x *exchange, path, query string) string {
+func (c *routeCache) target(path, query string) string {
 	start := append([]byte(path), '?')
-	chosen := c.appendQuery(start, x, query)
+	chosen := c.appendQuery(start, query)
 	if len(chosen) == len(start) {
 		return path
 	}
 	return string(chosen)
+}
+
+// keptAs returns a target as what is kept for it is named.
+func (c *routeCache) keptAs(target string) string {
+	if path, query, found := strings.Cut(target, "?"); found && query != "" && c.selects() {
+		return c.target(path, query)
+	}
+	return target
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sedge-proxy/sedge/decision"
+	"github.com/sedge-proxy/sedge/proxy/cache"
 )
 
 // asking is an origin that keeps the targets that it was asked for. Its answers tell
@@ -132,6 +133,37 @@ func TestRouteCacheQueryInvalidation(t *testing.T) {
 	}
 }
 
+// TestRouteCacheQueryPurge: an operator names a URL as visitors do, with parameters that
+// the route leaves out or without.
+func TestRouteCacheQueryPurge(t *testing.T) {
+	f := func(c RouteCache, target, purged string, want int) {
+		t.Helper()
+		a := new(asking)
+		c.TTL = time.Minute
+		n := start(t, origin(t, a.ServeHTTP), setup{routes: []Route{
+			{Name: "shop", Hosts: []string{"shop.example"}, Paths: []string{"/a b/**"}, Upstream: "origin", Cache: c},
+			{Name: "rest", Upstream: "origin", Cache: RouteCache{TTL: time.Minute}},
+		}, now: stopped()})
+		req, _ := http.NewRequest("GET", n.base, nil)
+		req.URL.Opaque, req.Host = target, "shop.example:8080"
+		resp, err := n.client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if got := n.server.Cache().PurgeURL("shop.example:8080", purged, cache.PurgeHard); got != want {
+			t.Errorf("%+v: %s purged %d of %s, want %d", c, purged, got, target, want)
+		}
+	}
+	f(RouteCache{IgnoreQuery: []string{"ads"}}, "/a%20b/c?x=1&gclid=2", "/a%20b/c?x=1&gclid=3", 1)
+	f(RouteCache{IgnoreQuery: []string{"ads"}}, "/a%20b/c?gclid=2", "/a%20b/c?utm_source=x", 1)
+	f(RouteCache{IgnoreQuery: []string{"ads"}}, "/a%20b/c?x=1&gclid=2", "/a%20b/c?x=1", 1)
+	f(RouteCache{IgnoreQuery: []string{"ads"}}, "/a%20b/c?x=1", "/a%20b/c?x=2", 0)
+	f(RouteCache{KeyQuery: []string{"page"}}, "/a%20b/c?page=1", "/a%20b/c?sort=x&page=1", 1)
+	f(RouteCache{KeyQuery: []string{"page"}}, "/a%20b/c?page=1", "/a%20b/c", 0)
+	f(RouteCache{IgnoreQuery: []string{"ads"}}, "/elsewhere?x=1", "/elsewhere?x=1&gclid=3", 0) // another route
+}
+
 // TestRouteCacheCookies: whoever has one of the cookies is answered by the origin, and
 // nobody else gets that answer.
 func TestRouteCacheCookies(t *testing.T) {
@@ -152,7 +184,15 @@ func TestRouteCacheCookies(t *testing.T) {
 			t.Errorf("%v, %q: others got the answer that was somebody's own", list, cookies)
 		}
 	}
-	f(nil, "session=1", false)
+	f(nil, "session=1", true) // nobody has said what it is
+	f(nil, "_ga=1; _ga_X1=2; _fbp=3; OptanonConsent=x", false)
+	f(nil, "_ga=1; session=2", true)
+	f(nil, "_gadget=1", true)
+	f(nil, "session", true)
+	f(nil, " ; ;", false)
+	f([]string{"none"}, "session=1", false)
+	f([]string{"none"}, "none=1", false)
+	f([]string{"none", "mine"}, "mine=1", true)
 	f([]string{"session"}, "session=1", true)
 	f([]string{"session"}, "a=1; session=; b=2", true)
 	f([]string{"session"}, "a=1;session", true)

@@ -3,7 +3,6 @@ package proxy
 import (
 	"cmp"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -71,12 +70,14 @@ type Server struct {
 	programs   *cache.Recent[decision.Digest, *program]
 	largePages atomic.Int32             // that are held as a whole
 	bodies     *cache.Bodies[*seenPage] // pages seen before, by the origin's bytes; nil for those that cannot be compiled
+	texts      *texts
 	exchanges  sync.Pool
 	pages      sync.Pool // *pageBody
 	madeBodies sync.Pool // *madeBody
 	passed     sync.Pool // *passBody
 	codings    coding.Pool
-	ids        sync.Pool // *randomBytes
+	ids        sync.Pool // *idSource
+	watches    sync.Pool // *watch
 	quiet      [len(reasons)]everySecond
 	wholeTime  time.Duration // how long a page may take to be taken as a whole
 
@@ -129,11 +130,12 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: o.Logger, accessLog: *cfg.AccessLog, now: o.Now, random: o.Random, trusted: trusted,
-		objects: cache.NewObjects[cache.Rules, *identity, *variant](o.Cache), refreshes: make(chan struct{}, maxRefreshes),
+		objects: cache.NewObjects[keptRules, *identity, *variant](o.Cache), refreshes: make(chan struct{}, maxRefreshes),
 		programs: cache.NewRecent[decision.Digest, *program](maxPrograms),
 		bodies:   bodies, lookalikes: newLookalikes(forAddresses), wholeTime: wholeTime,
 		access: cmp.Or(o.Access, o.Logger), tracer: o.Tracer, routes: map[string]*RouteStats{},
 	}
+	s.texts = newTexts()
 	s.flights = cache.NewFlights(s.objects, o.Now)
 	s.madeBodies.New = func() any { return new(madeBody) }
 	s.unrouted = s.routeStats(noRoute)
@@ -153,7 +155,8 @@ func New(o Options) (*Server, error) {
 		return x
 	}
 	s.receipts.New = func() any { return new(receipt) }
-	s.ids.New = func() any { return new(randomBytes) }
+	s.ids.New = func() any { return newIDSource(s.random) }
+	s.watches.New = func() any { return new(watch) }
 	s.pages.New = func() any { return newPageBody(s) }
 	s.passed.New = func() any { return new(passBody) }
 	s.http, s.plain, s.h2 = s.newHTTP(), newHandover(), newHTTP2(s)
@@ -176,6 +179,7 @@ func (s *Server) newHTTP() *fasthttp.Server {
 		Concurrency:                   s.cfg.MaxConnections + closingConns,
 		ReadBufferSize:                int(s.cfg.MaxHeader),
 		ReduceMemoryUsage:             true, // by conn.gather
+		LazyRequestTime:               true, // nobody asks for it
 		DisablePreParseMultipartForm:  true,
 		DisableHeaderNamesNormalizing: true,
 		SecureErrorLogMessage:         true,
@@ -364,36 +368,6 @@ func until(ctx context.Context, ok func() bool) error {
 		case <-tick.C:
 		}
 	}
-	return nil
-}
-
-// newID returns a random id of 32 hexadecimal digits.
-func (s *Server) newID() string {
-	var raw [16]byte
-	s.fillRandom(raw[:])
-	var text [32]byte
-	hex.Encode(text[:], raw[:])
-	return string(text[:])
-}
-
-// randomBytes are random bytes for ids, read ahead: to ask for a few costs as much as
-// to ask for many. Nothing that must stay a secret is made of them.
-type randomBytes struct {
-	ahead [512]byte
-	left  int // of ahead, at its end
-}
-
-// fill fills p, which is short.
-func (r *randomBytes) fill(p []byte, random io.Reader) error {
-	if r.left < len(p) {
-		r.left = 0
-		if _, err := io.ReadFull(random, r.ahead[:]); err != nil {
-			return err
-		}
-		r.left = len(r.ahead)
-	}
-	copy(p, r.ahead[len(r.ahead)-r.left:])
-	r.left -= len(p)
 	return nil
 }
 

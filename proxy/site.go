@@ -42,10 +42,10 @@ type Planner interface {
 
 // Recorder takes events.
 type Recorder interface {
-	// Record takes an event from traffic. It never blocks, and reports false if
-	// it had to drop the event. It may change the event, and keeps nothing of it but
-	// its texts.
-	Record(e *event.Event) bool
+	// Record takes events of one visitor from traffic. It never blocks, and returns
+	// how many it took; it had to drop the others. It may change the events, and keeps
+	// nothing of them but their texts.
+	Record(events []event.Event) int
 	// Accept takes events from the API; when it returns nil they are durable.
 	// event.ErrBusy asks the client to come again.
 	Accept(ctx context.Context, events []event.Event) error

@@ -27,7 +27,7 @@ func (x *exchange) exchanged(framed bool) cache.Exchange {
 	l := &x.lookup
 	return cache.Exchange{
 		Method: x.ctx.Method(), Path: pathOf(x.out.Header.RequestURI()), Request: &l.request,
-		Cookies: isKnown(x.out), Incomplete: !framed, Sent: l.sent, Received: x.server.now(),
+		Known: x.knownBy(), Odd: x.isOdd(), Incomplete: !framed, Sent: l.sent, Received: x.server.now(),
 	}
 }
 
@@ -49,9 +49,10 @@ func pathOf(target []byte) []byte {
 
 // newObject makes an object of the answer's head.
 func (s *Server) newObject(a *asked, rules *cache.Rules, h *fasthttp.ResponseHeader) *object {
+	kept, size := newKeptRules(rules, h)
 	o := &object{
 		Key: string(a.key), Scheme: a.scheme, Host: strings.ToLower(a.host), Target: string(a.out.Header.RequestURI()),
-		Status: h.StatusCode(), Rules: *rules, RulesSize: rules.Size(), Stored: a.Received,
+		Status: h.StatusCode(), Rules: kept, RulesSize: size, Stored: a.Received,
 		Vary: rules.Vary, Tags: rules.Tags, Began: a.began,
 	}
 	if len(rules.Vary) > 0 {
@@ -63,9 +64,9 @@ func (s *Server) newObject(a *asked, rules *cache.Rules, h *fasthttp.ResponseHea
 	return o
 }
 
-// mayKeep reports whether an answer is kept; see [cache.Rules.MayBePersonal].
+// mayKeep reports whether an answer is kept.
 func mayKeep(rules *cache.Rules, e *cache.Exchange) bool {
-	return rules.Kept() && !(rules.MayBePersonal && e.Cookies)
+	return rules.Kept() && !rules.IsSomebodys(e.Known)
 }
 
 // ofMoment are headers that say something of one answer's way, and are not kept.
@@ -77,11 +78,14 @@ func (x *exchange) keep() {
 	h := &x.ctx.Response.Header
 	from := x.takeSource()
 	x.from = from
+	if l.flight == nil && l.stale == nil && !cache.MayBeStorable(h, x.route.cache.override) {
+		return // nobody waits for it, and what must be confirmed each time is not worth much
+	}
 	e := x.exchanged(from == nil || from.Framed())
 	rules := cache.ReadRules(&e, h, x.route.cache.override)
 	kept := mayKeep(&rules, &e)
 	length := max(-1, h.ContentLength())
-	if l.stale != nil && h.StatusCode() < fasthttp.StatusInternalServerError && (!kept || rules.ETag == l.stale.Rules.ETag && !rules.Storable) {
+	if l.stale != nil && !e.TellsNothing(h.StatusCode()) && (!kept || rules.ETag == l.stale.Rules.ETag && !rules.Storable) {
 		x.server.objects.Drop(l.stale) // it does not hold any more, or the origin never says that it does
 		kept = kept && rules.Storable
 	}
@@ -227,7 +231,7 @@ func (s *Server) renew(a *asked, o *object, h *fasthttp.ResponseHeader) *object 
 	a.Request = nil // its wishes were met by asking
 	a.Method = []byte(fasthttp.MethodGet)
 	rules := cache.ReadRules(&a.Exchange, &header, a.override)
-	if !rules.Kept() || rules.MayBePersonal && a.Cookies || !slices.Equal(rules.Vary, o.Vary) {
+	if !mayKeep(&rules, &a.Exchange) || !slices.Equal(rules.Vary, o.Vary) {
 		// The answer holds for this request alone.
 		s.objects.Drop(o)
 		return o
@@ -235,7 +239,8 @@ func (s *Server) renew(a *asked, o *object, h *fasthttp.ResponseHeader) *object 
 	fresh := o.Renew(samePolicy(&header, &o.Header) && bytes.Equal(header.ContentType(), o.Header.ContentType()))
 	header.CopyTo(&fresh.Header)
 	delFold(&fresh.Header, ofMoment[:]...)
-	fresh.Rules, fresh.RulesSize, fresh.Stored, fresh.Began = rules, rules.Size(), a.Received, a.began
+	fresh.Rules, fresh.RulesSize = newKeptRules(&rules, &fresh.Header)
+	fresh.Stored, fresh.Began = a.Received, a.began
 	fresh.Tags = rules.Tags
 	s.objects.Put(fresh)
 	return fresh
@@ -280,12 +285,31 @@ func (x *exchange) invalidate() {
 	}
 }
 
-// purge lets go of what is kept for a target, under the name that the route keeps it by.
+// purge lets go of what is kept for a target, under the names that the route keeps it by:
+// whoever asks may name the port that the scheme has by default.
 func (x *exchange) purge(host, target string) {
-	if path, query, found := strings.Cut(target, "?"); found && x.route.cache.selects() {
-		target = x.route.cache.target(x, path, query)
-	}
+	target = x.route.cache.keptAs(target)
 	x.server.objects.PurgeURL(host, target, cache.PurgeHard)
+	if other := otherSpelling(x.scheme, host); other != "" {
+		x.server.objects.PurgeURL(other, target, cache.PurgeHard)
+	}
+}
+
+// otherSpelling returns the host without the port that the scheme has by default, or with
+// it if there is no port; "" for one with another port.
+func otherSpelling(scheme, host string) string {
+	usual := ":80"
+	if scheme == "https" {
+		usual = ":443"
+	}
+	bare := withoutPort(host)
+	switch host[len(bare):] {
+	case usual:
+		return bare
+	case "":
+		return host + usual
+	}
+	return ""
 }
 
 // fitting returns the bytes without much unused memory behind them.

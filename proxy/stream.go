@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/textproto"
 	"slices"
 	"strconv"
@@ -28,11 +29,11 @@ const streamPiece = 64 << 10
 type stream struct {
 	net.Conn // none: a stream is only asked for its addresses
 	server   *Server
+	readers  *sync.Pool // of *bufio.Reader, to parse heads from
 	ctx      fasthttp.RequestCtx
 	head     []byte
 	names    []string
 	source   bytes.Reader
-	reader   *bufio.Reader
 	content  streamBody
 
 	w        http.ResponseWriter
@@ -43,16 +44,16 @@ type stream struct {
 	receipt  *receipt
 }
 
-func newStream(s *Server) *stream {
-	// The head as HTTP/1.1 has it is no longer than what HTTP/2 counts of it, but for
-	// the request line, and what says how the body comes.
-	st := &stream{server: s, reader: bufio.NewReaderSize(nil, int(s.cfg.MaxHeader)+8<<10)}
+func newStream(s *Server, readers *sync.Pool) *stream {
+	st := &stream{server: s, readers: readers}
 	st.content.stream = st
 	return st
 }
 
 // RemoteAddr returns the client's address.
 func (s *stream) RemoteAddr() net.Addr { return s.peer }
+
+func (s *stream) from() (peer netip.Addr, trusted bool) { return s.server.peerOf(s) }
 
 // LocalAddr returns the address of no socket.
 func (s *stream) LocalAddr() net.Addr { return new(net.TCPAddr) }
@@ -115,10 +116,14 @@ func (s *stream) readHead() error {
 		return errTarget
 	}
 	s.source.Reset(s.head)
-	s.reader.Reset(&s.source)
+	reader := s.readers.Get().(*bufio.Reader) // not for as long as the answer takes
+	reader.Reset(&s.source)
 	h := &s.ctx.Request.Header
 	h.DisableNormalizing()
-	if err := h.Read(s.reader); err != nil {
+	err := h.Read(reader)
+	reader.Reset(nil)
+	s.readers.Put(reader)
+	if err != nil {
 		return err
 	}
 	return s.checkEmpty()

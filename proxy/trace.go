@@ -152,14 +152,6 @@ func (s *Server) mayTrace() bool {
 	return s.traced.Add(1) <= maxTraces
 }
 
-func (s *Server) fillRandom(p []byte) {
-	r := s.ids.Get().(*randomBytes)
-	defer s.ids.Put(r)
-	if err := r.fill(p, s.random); err != nil {
-		panic("BUG: the source of randomness failed: " + err.Error())
-	}
-}
-
 // addSpan adds a span to a sampled request, and gives it an id.
 func (x *exchange) addSpan(span Span) *Span {
 	x.server.fillRandom(span.ID[:])

@@ -123,7 +123,10 @@ func (b *pageBody) runWhole() {
 
 // length returns the length of the answer if that is known already, else -1.
 func (b *pageBody) length() int {
-	if b.done {
+	switch {
+	case b.done && len(b.parts) > 0:
+		return int(b.emitted)
+	case b.done:
 		return len(b.out)
 	}
 	return -1
@@ -140,6 +143,7 @@ func (b *pageBody) splice(program *program, limits rewrite.Limits, c codings) (d
 	defer func() {
 		if r := recover(); r != nil {
 			b.server.notePanic("splicing", r)
+			b.forgetParts()
 			b.out, b.emitted, done = b.out[:0], 0, false
 		}
 	}()
@@ -151,16 +155,21 @@ func (b *pageBody) splice(program *program, limits rewrite.Limits, c codings) (d
 		if page == nil {
 			return false
 		}
-		if s = (seenSplice{page.splice(b.notes.plan, program, given), page.Body()}); s.Splice == nil {
+		if s = (seenSplice{page.splice(b.notes.plan, program, given), nil}); s.Splice == nil {
 			return false
 		}
 	}
 	b.setCodings(c)
-	b.out = slices.Grow(b.out, s.Len())
-	_, _ = s.WriteOver(b, s.body) // into memory
-	if b.packer != nil {
+	switch {
+	case b.packer != nil:
+		_, _ = s.writeTo(b) // into memory
 		_ = b.packer.Close()
 		b.endPacking()
+	case s.body == nil:
+		b.parts, b.emitted = s.AppendParts(b.parts), int64(s.Len())
+	default:
+		b.out = slices.Grow(b.out, s.Len())
+		_, _ = s.writeTo(b)
 	}
 	b.server.stats.Spliced.Add(1)
 	b.watch.see(s.Matches())

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -164,6 +165,44 @@ func TestPausingOriginKeepsNobodyWaiting(t *testing.T) {
 				t.Errorf("%q, %v", got, err)
 			}
 		})
+	}
+}
+
+// A large page that pauses is let go at once too, though others of its length came as a
+// whole before it.
+func TestPausingLargePageKeepsNobodyWaiting(t *testing.T) {
+	page := strings.Replace(shopPage, "</body>", strings.Repeat("<p>some text</p>\n", 30000)+"</body>", 1) // 500 KB
+	if len(page) <= wholeSize || len(page) > largeSize {
+		t.Fatalf("%d bytes", len(page))
+	}
+	arrived := make(chan struct{})
+	var served atomic.Uint64
+	n := start(t, origin(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		w.Header().Set("Content-Length", strconv.Itoa(len(page)))
+		_, _ = io.WriteString(w, page[:40])
+		if served.Add(1) > 3 {
+			_ = http.NewResponseController(w).Flush()
+			<-arrived
+		}
+		_, _ = io.WriteString(w, page[40:])
+	}), setup{engines: always(text("#hero", "Hi"))})
+	for range 3 {
+		n.get("/")
+	}
+	resp, err := n.client.Get(n.base + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	beginning := make([]byte, 15)
+	if _, err := io.ReadFull(resp.Body, beginning); err != nil || string(beginning) != shopPage[:15] {
+		t.Errorf("%q, %v", beginning, err)
+	}
+	close(arrived)
+	end, err := io.ReadAll(resp.Body)
+	if got := string(beginning) + string(end); err != nil || got != strings.Replace(page, "Welcome", "Hi", 1) {
+		t.Errorf("%d bytes, %v", len(got), err)
 	}
 }
 

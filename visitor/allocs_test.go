@@ -8,7 +8,7 @@ func TestVerifyAllocatesOnlyTheID(t *testing.T) {
 	s := newSigner(t, key(1))
 	_, cookie, _ := s.Mint()
 	value := []byte(cookie)
-	if n := testing.AllocsPerRun(1000, func() { s.Verify(value) }); n > 1 {
+	if n := testing.AllocsPerRun(1000, func() { s.Verify(value) }); n > 0 {
 		t.Errorf("%v allocations for a good cookie", n)
 	}
 	value[len(value)-2] ^= 1

@@ -66,15 +66,15 @@ func (s *Signer) Mint() (id, cookieValue string, err error) {
 	return string(text[len(version):idEnd]), string(text[:]), nil
 }
 
-// Verify returns the id in a cookie value that one of the keys signed. The
-// comparison takes the same time wherever a mac differs.
-func (s *Signer) Verify(cookieValue []byte) (id string, ok bool) {
+// Verify returns the id in a cookie value that one of the keys signed, a part of that
+// value. The comparison takes the same time wherever a mac differs.
+func (s *Signer) Verify(cookieValue []byte) (id []byte, ok bool) {
 	if len(cookieValue) != cookieLen || string(cookieValue[:len(version)]) != version || cookieValue[idEnd] != '.' {
-		return "", false
+		return nil, false
 	}
 	var mac [randomLen]byte
 	if n, err := encoding.Decode(mac[:], cookieValue[idEnd+1:]); err != nil || n != randomLen {
-		return "", false
+		return nil, false
 	}
 	equal := 0
 	for _, key := range s.keys {
@@ -82,9 +82,9 @@ func (s *Signer) Verify(cookieValue []byte) (id string, ok bool) {
 		equal |= subtle.ConstantTimeCompare(mac[:], want[:])
 	}
 	if equal != 1 {
-		return "", false
+		return nil, false
 	}
-	return string(cookieValue[len(version):idEnd]), true
+	return cookieValue[len(version):idEnd], true
 }
 
 // macKey computes macs with one key. Its states are pooled because the key

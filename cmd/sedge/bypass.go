@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -130,8 +129,8 @@ func (c bypassCall) path() string {
 // bypass makes the call to the running node, or to the file that the next start
 // reads, and shows what is off then.
 func (a *app) bypass(ctx context.Context, flags *adminFlags, format string, call bypassCall) error {
-	if format != "table" && format != "json" {
-		return fmt.Errorf("--format %q: expected table or json", format)
+	if err := checkFormat(format); err != nil {
+		return err
 	}
 	var body any
 	if call.Reason != "" {
@@ -147,9 +146,7 @@ func (a *app) bypass(ctx context.Context, flags *adminFlags, format string, call
 		return err
 	}
 	if format == "json" {
-		encoder := json.NewEncoder(a.stdout)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(off)
+		return a.printJSON(off)
 	}
 	if noNode {
 		fmt.Fprintf(a.stdout, "No node runs; this is for its next start with %s.\n", dataDir)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -127,8 +126,8 @@ func (a *app) cacheStatsCommand(flags *adminFlags, format *string) *cobra.Comman
 
 // askCache makes a call to the running node. As JSON, its answer is printed as it is.
 func (a *app) askCache(ctx context.Context, flags *adminFlags, format, method, path string, sent, answer any) error {
-	if format != "table" && format != "json" {
-		return fmt.Errorf("--format %q: expected table or json", format)
+	if err := checkFormat(format); err != nil {
+		return err
 	}
 	_, err := flags.ask(ctx, method, path, sent, answer)
 	switch {
@@ -137,10 +136,7 @@ func (a *app) askCache(ctx context.Context, flags *adminFlags, format, method, p
 	case err != nil || format != "json":
 		return err
 	}
-	encoder := json.NewEncoder(a.stdout)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(answer)
+	return a.printJSON(answer)
 }
 
 const cacheIsOff = "The cache is off (cache.disabled in the configuration): nothing is kept."

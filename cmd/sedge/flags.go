@@ -109,7 +109,7 @@ func (f *logFlags) open(w io.Writer) (*nodeLogs, error) {
 		return nil, fmt.Errorf("--log-level %q: expected debug, info, warn or error", f.level)
 	}
 	options := &slog.HandlerOptions{Level: level}
-	handler := func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, options) }
+	handler := func(w io.Writer) slog.Handler { return newLineHandler(w, options) }
 	switch strings.ToLower(f.format) {
 	case "json":
 	case "text":

@@ -41,17 +41,15 @@ the data directory are read.`,
   sedge report --admin http://127.0.0.1:8090 --data-dir ./sedge-data`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if format != "table" && format != "json" {
-				return fmt.Errorf("--format %q: expected table or json", format)
+			if err := checkFormat(format); err != nil {
+				return err
 			}
 			report, err := flags.report(cmd.Context())
 			if err != nil {
 				return err
 			}
 			if format == "json" {
-				encoder := json.NewEncoder(a.stdout)
-				encoder.SetIndent("", "  ")
-				return encoder.Encode(report)
+				return a.printJSON(report)
 			}
 			return printReport(a.stdout, report)
 		},
@@ -69,6 +67,23 @@ func (f *adminFlags) report(ctx context.Context) (*dashboard.Report, error) {
 		return f.reportFromFiles(ctx, dataDir)
 	}
 	return report, err
+}
+
+// checkFormat says what is wrong with the format of a command that shows a node's answer
+// as a table, or as it is.
+func checkFormat(format string) error {
+	if format != "table" && format != "json" {
+		return fmt.Errorf("--format %q: expected table or json", format)
+	}
+	return nil
+}
+
+// printJSON prints a value for programs.
+func (a *app) printJSON(value any) error {
+	encoder := json.NewEncoder(a.stdout)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(value)
 }
 
 // errNoNode says that nothing listens where the node's admin listener should be.

@@ -2,16 +2,17 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sedge-proxy/sedge/config"
+	"github.com/sedge-proxy/sedge/decision"
 	"github.com/sedge-proxy/sedge/plugins/plan"
 	"github.com/sedge-proxy/sedge/segmenter"
 )
@@ -56,15 +57,12 @@ func (a *app) printValidation(flags *nodeFlags, cfg *config.Config, warnings con
 		problems = config.Problems{{File: file, Line: 1, Column: 1, Message: err.Error()}}
 	}
 	if format == "json" {
-		encoder := json.NewEncoder(a.stdout)
-		encoder.SetIndent("", "  ")
-		encoder.SetEscapeHTML(false)
 		result := struct {
 			Valid    bool            `json:"valid"`
 			Problems config.Problems `json:"problems"`
 			Warnings config.Problems `json:"warnings"`
 		}{err == nil, append(config.Problems{}, problems...), append(config.Problems{}, warnings...)}
-		if err := encoder.Encode(result); err != nil {
+		if err := a.printJSON(result); err != nil {
 			return err
 		}
 	} else if err != nil {
@@ -113,7 +111,20 @@ func checkPlugins(ctx context.Context, cfg *config.Config) (warnings config.Prob
 	if problems := cfg.Problems(faults); len(problems) > 0 {
 		return nil, problems
 	}
-	return cfg.Problems(bound.place(plan.Multiplying(bound.experiences, populationOf(cfg)))), nil
+	costly := append(unnamedCookies(cfg), bound.place(plan.Multiplying(bound.experiences, populationOf(cfg)))...)
+	return cfg.Problems(costly), nil
+}
+
+// unnamedCookies finds the routes whose pages are not shared with people who have cookies,
+// since nobody has said which of them matter.
+func unnamedCookies(cfg *config.Config) (faults decision.Faults) {
+	for i := range cfg.Routes {
+		if cfg.Routes[i].Cache.SharesUnasked() {
+			faults.Add("routes["+strconv.Itoa(i)+"].cache.ttl", "no bypass_cookies beside it, so people with any cookie but those of common analytics are answered by the origin each time; "+
+				"name there the cookies by which the site knows people, or its preset (wordpress, magento, php), or none if it knows nobody")
+		}
+	}
+	return faults
 }
 
 // populationOf is what tells the site's visitors apart.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,7 +23,19 @@ func TestMain(m *testing.M) {
 		actAsPlugin(os.Args[2])
 		return
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(patient{m})
+}
+
+// deaf counts the calls under way that do not heed their deadline.
+var deaf sync.WaitGroup
+
+// patient lets them end, which is no leak.
+type patient struct{ *testing.M }
+
+func (p patient) Run() int {
+	code := p.M.Run()
+	deaf.Wait()
+	return code
 }
 
 func actAsPlugin(kind string) {
@@ -121,6 +134,8 @@ func (s fixtureSettings) plan(ctx context.Context, r *plugins.Request) (*plugins
 		<-ctx.Done()
 		return nil, ctx.Err()
 	case "deaf": // does not heed its deadline
+		deaf.Add(1)
+		defer deaf.Done()
 		time.Sleep(2 * time.Second)
 	case "panic":
 		panic("plan went wrong")

@@ -91,8 +91,10 @@ func TestBreaker(t *testing.T) {
 		t.Error("a try that was given up blocks the next one")
 	}
 	b.succeed()
-	if !b.allow(now) || !b.allow(now) {
-		t.Error("did not close")
+	for range 2 { // an open one lets one try pass
+		if !b.allow(now) {
+			t.Error("did not close")
+		}
 	}
 }
 

@@ -84,7 +84,7 @@ func checkPath(path string) error {
 	}
 	for part := range strings.SplitSeq(path, "/") {
 		if part == "." || part == ".." {
-			return errors.New("expected a path without . and ..")
+			return errors.New(`expected a path without "." and ".." in it`)
 		}
 	}
 	return nil

@@ -128,9 +128,9 @@ func (p *Planner) board(part *part, key []byte, q *decision.Query) *flight {
 // kept returns the stored answer, nil when there is none that still holds.
 func (p *Planner) kept(part *part, key []byte) *answer {
 	if !part.exp.constant {
-		return p.store.answer(key, p.now())
+		return p.store.answer(key, p.now)
 	}
-	if a := part.exp.held.Load(); a != nil && a.usable(p.now()) {
+	if a := part.exp.held.Load(); a != nil && a.usableAt(p.now) {
 		return a
 	}
 	return nil

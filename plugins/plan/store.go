@@ -26,6 +26,11 @@ type answer struct {
 
 func (a *answer) usable(now time.Time) bool { return a.expires.IsZero() || now.Before(a.expires) }
 
+// usableAt is usable, and looks at the clock only if it has to.
+func (a *answer) usableAt(now func() time.Time) bool {
+	return a.expires.IsZero() || a.usable(now())
+}
+
 func (a *answer) explain() string {
 	if a.err != nil {
 		return a.err.Error()
@@ -77,14 +82,14 @@ func newCache[V any](size int64) (*ristretto.Cache[[]byte, V], error) {
 }
 
 // answer returns the kept answer, or nil.
-func (s *store) answer(key []byte, now time.Time) *answer {
+func (s *store) answer(key []byte, now func() time.Time) *answer {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {
 		return nil
 	}
 	a, ok := s.answers.Get(key)
-	if !ok || a.key != string(key) || !a.usable(now) {
+	if !ok || a.key != string(key) || !a.usableAt(now) {
 		return nil
 	}
 	return a

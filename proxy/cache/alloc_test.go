@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"github.com/sedge-proxy/sedge/proxy/cache"
 )
 
@@ -69,6 +71,10 @@ func TestReadingRulesAllocatesNothingInVain(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { cache.ReadRules(x, h, cache.Override{}) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
+	h = dynamicHead(t)
+	if n := testing.AllocsPerRun(100, func() { cache.MayBeStorable(h, cache.Override{}) }); n != 0 {
+		t.Errorf("a first look: %v allocations", n)
+	}
 }
 
 func BenchmarkReadRequest(b *testing.B) {
@@ -96,6 +102,44 @@ func BenchmarkReadRules(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		cache.ReadRules(x, h, cache.Override{})
+	}
+}
+
+// dynamicHead is what an origin may send that says nothing about caching.
+func dynamicHead(t testing.TB) *fasthttp.ResponseHeader {
+	return head(t, 200, "Date: "+hourAgo, "Server: nginx", "Content-Type: text/html; charset=utf-8", "Vary: Accept-Encoding", `ETag: "a"`,
+		"Last-Modified: "+hourAgo, "X-Frame-Options: SAMEORIGIN", "X-Content-Type-Options: nosniff", "Strict-Transport-Security: max-age=1000",
+		"Content-Encoding: gzip", "Content-Language: en")
+}
+
+func BenchmarkReadRulesOfDynamic(b *testing.B) {
+	h := dynamicHead(b)
+	x := exchange()
+	b.ReportAllocs()
+	for b.Loop() {
+		cache.ReadRules(x, h, cache.Override{})
+	}
+}
+
+func BenchmarkMayBeStorable(b *testing.B) {
+	h := dynamicHead(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		cache.MayBeStorable(h, cache.Override{})
+	}
+}
+
+func BenchmarkReadControl(b *testing.B) {
+	h := head(b, 200, date, "Server: nginx", "Cache-Control: private, max-age=0, must-revalidate", "Content-Type: text/html", "Vary: Cookie", `ETag: "a"`)
+	for b.Loop() {
+		cache.ReadControl(h)
+	}
+}
+
+func BenchmarkReadValidators(b *testing.B) {
+	h := dynamicHead(b)
+	for b.Loop() {
+		cache.ReadValidators(h, noon)
 	}
 }
 

@@ -64,11 +64,12 @@ const (
 	flightRefused                      // the answer is for the leader alone
 	flightFailed                       // the leader got no answer, or left
 	flightFound                        // there is an object
+	flightStale                        // the origin failed, and an object serves although it is stale
 	flightGathering                    // there is a head, and the body comes
 )
 
 // Flight is one request to the origin. Who holds it tells it what comes of that, and calls
-// Leave when they are done, whatever happened: Open, Refuse or Found; what is told first
+// Leave when they are done, whatever happened: Open, Refuse, Found or FoundStale; what is told first
 // counts. Its methods are safe for concurrent use.
 type Flight[R, P, V any] struct {
 	flights *Flights[R, P, V] // nil if the cache is off
@@ -83,6 +84,7 @@ type Flight[R, P, V any] struct {
 	state   flightState
 	object  *Object[R, P, V]
 	softly  bool // the object was purged softly by then
+	away    bool // the origin did not answer at all
 	filling *Filling[R, P, V]
 }
 
@@ -102,6 +104,10 @@ type Outcome[R, P, V any] struct {
 	// Body reads the body of an object that is still coming. It is nil for one that
 	// is complete, and has it in its Body.
 	Body *Reader
+
+	// Stale says that the object serves since the origin failed, if the follower may have
+	// it then; Away, that the origin did not even answer.
+	Stale, Away bool
 
 	// Flight is for a follower who goes to the origin: it may lead now, or go alone.
 	Flight *Flight[R, P, V]
@@ -281,12 +287,26 @@ func (f *Flight[R, P, V]) Refuse(remember bool) {
 }
 
 // Found tells that o, which is complete, answers the request: it was stored in the meantime,
-// confirmed by the origin, or serves in spite of being stale. Only Put objects may be given.
+// or confirmed by the origin. Only Put objects may be given.
 func (f *Flight[R, P, V]) Found(o *Object[R, P, V]) {
 	if f.flights != nil {
 		f.flights.share(f.key, true)
 	}
 	f.decide(flightFound, o, nil)
+}
+
+// FoundStale tells that o serves in spite of being stale, since the origin failed or, with
+// away, did not answer at all. So one error is enough for all that wait.
+func (f *Flight[R, P, V]) FoundStale(o *Object[R, P, V], away bool) {
+	if s := f.flights; s != nil {
+		s.share(f.key, true)
+		s.mu.Lock()
+		if f.state == flightPending {
+			f.away = away
+		}
+		s.mu.Unlock()
+	}
+	f.decide(flightStale, o, nil)
 }
 
 // Leave ends the flight if nothing was told, as when the origin did not answer, the
@@ -325,6 +345,9 @@ func (w *Follower[R, P, V]) Wait(limit time.Duration, whole bool, gone <-chan st
 		case f.state == flightFound:
 			s.served.Add(1)
 			return Outcome[R, P, V]{Object: o}
+		case f.state == flightStale:
+			s.served.Add(1)
+			return Outcome[R, P, V]{Object: o, Stale: true, Away: f.away}
 		case !whole && f.filling.length >= 0 && !f.filling.hasEnded():
 			s.served.Add(1)
 			return Outcome[R, P, V]{Object: o, Body: f.filling.Reader(gone)}

@@ -80,11 +80,31 @@ func hexDigit(b byte) int {
 	return -1
 }
 
-// isPageOrData reports whether an answer is of a type that visitors' own pages and data
-// have.
-func isPageOrData(contentType []byte) bool {
+// isAsset reports whether an answer is of a type that the files of a site have, and hardly
+// what is made for one visitor: pictures, sound, fonts, styles and code. Pages, data and
+// texts (HTML, JSON, XML, CSV, PDF, text/plain) are not, nor is what has no type.
+func isAsset(contentType []byte) bool {
 	media, _, _ := bytes.Cut(contentType, []byte{';'})
-	media = trimBlanks(media)
-	return len(media) == 0 || nameIs(media, "text/html") || nameIs(media, "application/xhtml+xml") ||
-		nameIs(media, "application/json") || len(media) > 5 && nameIs(media[len(media)-5:], "+json")
+	kind, name, _ := bytes.Cut(trimBlanks(media), []byte{'/'})
+	var buf [longestWord]byte
+	switch string(lowered(kind, &buf)) {
+	case "image", "font", "audio", "video":
+		return len(name) > 0
+	case "text":
+		switch string(lowered(name, &buf)) {
+		case "css", "javascript", "ecmascript", "vtt":
+			return true
+		}
+	case "application":
+		switch string(lowered(name, &buf)) {
+		case "javascript", "x-javascript", "ecmascript", "wasm", "manifest+json", "font-woff", "x-font-woff", "x-font-ttf", "x-font-otf", "vnd.ms-fontobject":
+			return true
+		}
+	}
+	return false
+}
+
+func isPlainText(contentType []byte) bool {
+	media, _, _ := bytes.Cut(contentType, []byte{';'})
+	return nameIs(trimBlanks(media), "text/plain")
 }

@@ -276,3 +276,36 @@ func TestFresheningIsIdempotent(t *testing.T) {
 		}
 	})
 }
+
+// What a first look at the head says no to is never storable.
+func TestMayBeStorable(t *testing.T) {
+	lines := []string{"X-Other: a", "Expires: " + hourLater, "Expires: 0", "Age: 90", "Set-Cookie: a=b", "Content-Range: bytes 0-1/9", "Vary: *", "Cache-Tag: a"}
+	for _, d := range []string{
+		"max-age=60", "max-age=0", "s-maxage=60", "s-maxage=0", "stale-while-revalidate=60", "stale-if-error=60", "public", "private", "no-store",
+		"no-cache", "must-revalidate", "no-store, must-understand", "max-age=x, foo",
+	} {
+		lines = append(lines, "Cache-Control: "+d, "cdn-cache-control: "+d)
+	}
+	storable, refused := 0, 0
+	for _, status := range []int{200, 206, 299, 302, 404, 503} {
+		for _, one := range lines {
+			for _, other := range lines {
+				for _, ttl := range []time.Duration{0, time.Minute} {
+					h, o := head(t, status, date, one, other), cache.Override{TTL: ttl}
+					r, may := cache.ReadRules(exchange(), h, o), cache.MayBeStorable(h, o)
+					if r.Storable && !may {
+						t.Errorf("%d, %q, %q, %v: may not be storable, and is", status, one, other, ttl)
+					}
+					if r.Storable {
+						storable++
+					} else if !may {
+						refused++
+					}
+				}
+			}
+		}
+	}
+	if storable < 1000 || refused < 1000 {
+		t.Errorf("%d are storable, %d are seen not to be at the first look", storable, refused)
+	}
+}

@@ -6,10 +6,11 @@ import (
 )
 
 // nameIs reports whether a header name is want, which is in lower case.
-func nameIs(name []byte, want string) bool {
-	if len(name) != len(want) {
-		return false
-	}
+// It is inlined, since most names are told apart by their length.
+func nameIs(name []byte, want string) bool { return len(name) == len(want) && lowersTo(name, want) }
+
+// lowersTo is nameIs for a name of want's length.
+func lowersTo(name []byte, want string) bool {
 	for i := range len(want) {
 		if lowerByte(name[i]) != want[i] {
 			return false
@@ -40,6 +41,15 @@ func lowered(word []byte, buf *[longestWord]byte) []byte {
 	return buf[:len(word)]
 }
 
+// lowerString returns a word in lower case.
+func lowerString(word []byte) string {
+	var buf [longestWord]byte
+	if len(word) > len(buf) {
+		return strings.ToLower(string(word))
+	}
+	return string(lowered(word, &buf))
+}
+
 func isDigit(b byte) bool { return b >= '0' && b <= '9' }
 
 func isAlpha(b byte) bool { b = lowerByte(b); return b >= 'a' && b <= 'z' }
@@ -47,9 +57,14 @@ func isAlpha(b byte) bool { b = lowerByte(b); return b >= 'a' && b <= 'z' }
 func isBlank(b byte) bool { return b == ' ' || b == '\t' }
 
 // isTchar reports whether a token may hold b (RFC 9110, 5.6.2).
-func isTchar(b byte) bool {
-	return isAlpha(b) || isDigit(b) || strings.IndexByte("!#$%&'*+-.^_`|~", b) >= 0
-}
+func isTchar(b byte) bool { return tchars[b] }
+
+var tchars = func() (all [256]bool) {
+	for b := range 256 {
+		all[b] = isAlpha(byte(b)) || isDigit(byte(b)) || strings.IndexByte("!#$%&'*+-.^_`|~", byte(b)) >= 0
+	}
+	return all
+}()
 
 func isToken(word []byte) bool {
 	for _, b := range word {

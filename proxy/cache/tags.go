@@ -3,7 +3,6 @@ package cache
 import (
 	"bytes"
 	"slices"
-	"strings"
 
 	"github.com/valyala/fasthttp"
 )
@@ -65,7 +64,7 @@ func readVary(h *fasthttp.ResponseHeader) (names []string, ok bool) {
 			case !isToken(member), string(member) == "*", len(names) == maxVary:
 				return nil, false
 			default:
-				names = append(names, strings.ToLower(string(member)))
+				names = append(names, lowerString(member))
 			}
 		}
 	}

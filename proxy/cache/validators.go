@@ -18,22 +18,9 @@ type Validators struct {
 
 // ReadValidators reads those of an answer that came at a moment.
 func ReadValidators(h *fasthttp.ResponseHeader, received time.Time) Validators {
-	v := Validators{ETag: soleTag(h)}
-	dates := answerHead{}
-	for name, value := range h.All() {
-		switch {
-		case nameIs(name, "last-modified"):
-			if modified, ok := parseDate(value, received); ok && v.LastModified == "" {
-				v.LastModified, v.Modified = string(value), modified
-			}
-		case nameIs(name, "date"):
-			dates.readDate(value, received)
-		}
-	}
-	if v.Date = dates.date; v.Date.IsZero() {
-		v.Date = received
-	}
-	return v
+	a := answerHead{received: received}
+	a.read(h)
+	return a.validators()
 }
 
 // soleTag returns the entity tag, or "" if there are two that differ, since nobody knows

@@ -8,7 +8,7 @@ import (
 )
 
 func checking(c *Config) {
-	c.Health = Health{Path: "/healthz", Interval: 5 * time.Millisecond, Timeout: 100 * time.Millisecond, Healthy: 2, Unhealthy: 2}
+	c.Health = Health{Path: "/healthz", Interval: 5 * time.Millisecond, Timeout: 10 * time.Second, Healthy: 2, Unhealthy: 2}
 }
 
 func TestChecksTakeServersOutAndBack(t *testing.T) {
@@ -37,7 +37,11 @@ func TestChecksTakeServersOutAndBack(t *testing.T) {
 		t.Run("answer "+bad, func(t *testing.T) {
 			status.Store("200 OK")
 			c := newClock()
-			u := servers(t, c, []*rawOrigin{sick, well}, checking)
+			u := servers(t, c, []*rawOrigin{sick, well}, checking, func(c *Config) {
+				if bad == "" { // only silence is told by the time
+					c.Health.Timeout = 300 * time.Millisecond
+				}
+			})
 			eventually(t, "checks come", func() bool { return len(well.received()) > 3 })
 			wantStates(t, u, Up, Up)
 			status.Store(bad)

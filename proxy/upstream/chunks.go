@@ -240,10 +240,10 @@ func (d *Chunks) readTrailers() error {
 		if total += len(line); total > maxTrailers {
 			return errMalformed("the trailers are too large")
 		}
-		name, value, err := splitField(line)
-		if err != nil {
+		var f field
+		if err := f.parse(line, answerNames); err != nil {
 			return err
 		}
-		d.trailers = append(d.trailers, Trailer{Name: string(name), Value: string(value)})
+		d.trailers = append(d.trailers, Trailer{Name: string(f.name), Value: string(f.value)})
 	}
 }

@@ -32,6 +32,7 @@ type StrictConn struct {
 	// what is waited for.
 	Gone func() bool
 
+	readUntil  time.Time // the read deadline that is set; zero if that is not known
 	writeUntil time.Time // the write deadline that is set; of whoever writes
 
 	in, out atomic.Int64
@@ -61,7 +62,7 @@ func (c *StrictConn) patiently(read func() (int, error)) (int, error) {
 		if c.Gone != nil {
 			wait = min(left, goneTime)
 		}
-		if err := c.Conn.SetReadDeadline(time.Now().Add(wait)); err != nil {
+		if err := c.armRead(wait); err != nil {
 			return 0, err
 		}
 		n, err := read()
@@ -93,8 +94,23 @@ func (c *StrictConn) Write(p []byte) (int, error) {
 	}
 }
 
-// armWrite sets the deadline of a write, unless there is one that leaves nearly as much
-// time: to set it costs more than to look at the clock.
+// armRead sets the deadline of a read, unless there is one that leaves nearly as much
+// time and no more: to set it costs more than to look at the clock.
+func (c *StrictConn) armRead(wait time.Duration) error {
+	now := time.Now()
+	if left := c.readUntil.Sub(now); left <= wait && left > wait-wait/8 {
+		return nil
+	}
+	return c.setReadUntil(now.Add(wait))
+}
+
+// setReadUntil sets the deadline of reads, for the goroutine that reads.
+func (c *StrictConn) setReadUntil(t time.Time) error {
+	c.readUntil = t
+	return c.Conn.SetReadDeadline(t)
+}
+
+// armWrite does for a write what armRead does for a read.
 func (c *StrictConn) armWrite() error {
 	if c.WriteIdle <= 0 {
 		return nil
@@ -109,7 +125,7 @@ func (c *StrictConn) armWrite() error {
 
 // disarm takes all deadlines away.
 func (c *StrictConn) disarm() error {
-	c.writeUntil = time.Time{}
+	c.readUntil, c.writeUntil = time.Time{}, time.Time{}
 	return c.Conn.SetDeadline(time.Time{})
 }
 
@@ -130,7 +146,7 @@ type conn struct {
 	name      string // the client's host, where the certificate must hold that
 	address   string // as it was dialed
 	inbox     inbox
-	head      []byte // bytes of the answer's head as received
+	head      []byte // bytes of an answer's head that came in parts
 	raw       syscall.RawConn
 	look      func(fd uintptr) // into the socket
 	peekErr   error
@@ -237,12 +253,12 @@ func (c *conn) quiet() bool {
 // quietTLS looks for a record that crypto/tls has read but not given out yet: a
 // deadline in the past keeps it from waiting for the network.
 func (c *conn) quietTLS() bool {
-	if c.Conn.SetReadDeadline(time.Unix(1, 0)) != nil {
+	if c.setReadUntil(time.Unix(1, 0)) != nil {
 		return false
 	}
 	var b [1]byte
 	n, err := c.Conn.Read(b[:])
-	return n == 0 && isTimeout(err) && c.Conn.SetReadDeadline(time.Time{}) == nil
+	return n == 0 && isTimeout(err) && c.setReadUntil(time.Time{}) == nil
 }
 
 // closeWrite ends our direction only, if the transport can do that.

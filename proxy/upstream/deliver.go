@@ -150,6 +150,9 @@ func (u *Upstream) mapRefresh(value []byte, scheme, host string) (string, bool) 
 
 // mapCookies rewrites the Set-Cookie lines if at least one needs it.
 func (u *Upstream) mapCookies(resp *fasthttp.Response, scheme, host string) {
+	if !hasCookies(resp) {
+		return
+	}
 	client := hostOnly(host)
 	plain := u.isPlain(scheme)
 	needed := false

@@ -75,7 +75,7 @@ func (b *TakenBody) readBefore(p []byte, until time.Time) (int, error) {
 	c.ReadIdle = max(wait, time.Microsecond) // the buffer is read without waiting
 	defer func() {
 		if c.ReadIdle = idle; idle <= 0 {
-			_ = c.SetReadDeadline(time.Time{})
+			_ = c.setReadUntil(time.Time{})
 		}
 	}()
 	if b.framing == byChunks && b.chunks.left == 0 {

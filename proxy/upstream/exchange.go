@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -222,21 +223,17 @@ func (x *exchange) receive(c *conn, s *scratch, resp *fasthttp.Response, headOnl
 		if err := x.readHead(c, s, opts, sendErr); err != nil {
 			return err
 		}
-		reason, err := parseHead(c.head, &s.head)
-		if err != nil {
-			return fail("read answer", err)
-		}
 		if s.head.status >= 200 {
-			return x.accept(c, s, resp, reason, headOnly)
+			return x.accept(c, s, resp, headOnly)
 		}
-		if err := x.inform(c, s, reason, interim, opts); err != nil {
+		if err := x.inform(s, interim, opts); err != nil {
 			return err
 		}
 	}
 }
 
 // readHead waits for a head for at most HeaderTimeout after the whole request is
-// sent.
+// sent. What s.head then refers to is valid until the next read.
 func (x *exchange) readHead(c *conn, s *scratch, opts *Options, sendErr error) error {
 	limit := x.up.cfg.HeaderTimeout
 	if c.unsent != nil {
@@ -267,23 +264,30 @@ func (x *exchange) readHead(c *conn, s *scratch, opts *Options, sendErr error) e
 			return fail("read answer", err)
 		}
 	}
-	var err error
-	if !bytes.Contains(c.inbox.there(), endOfHead) {
-		if err = c.Conn.SetReadDeadline(time.Now().Add(limit)); err != nil {
-			return fail("read answer", err)
-		}
-	}
-	if c.head, err = readHead(&c.inbox, c.head); err == nil {
+	if length, err := parseHead(c.inbox.there(), &s.head); err == nil && length > 0 {
+		c.inbox.take(length)
 		return nil
 	}
-	if sendErr != nil {
-		return fail("send request", sendErr)
-	}
-	return fail("read answer", cutEOF(err))
+	return c.gatherHead(s, limit, sendErr)
 }
 
-// endOfHead is what ends a head. Whoever writes other ends waits for each part of it.
-var endOfHead = []byte("\r\n\r\n")
+// gatherHead reads a head that comes in parts, or that is not as it should be.
+func (c *conn) gatherHead(s *scratch, limit time.Duration, sendErr error) error {
+	err := c.setReadUntil(time.Now().Add(limit))
+	if err != nil {
+		return fail("read answer", err)
+	}
+	if c.head, err = readHead(&c.inbox, c.head); err != nil {
+		if sendErr != nil {
+			return fail("send request", sendErr)
+		}
+		return fail("read answer", cutEOF(err))
+	}
+	if _, err = parseHead(c.head, &s.head); err != nil {
+		return fail("read answer", err)
+	}
+	return nil
+}
 
 // await waits for the first byte, while gone, nil for nobody, says that it is wanted.
 func (c *conn) await(limit time.Duration, gone func() bool) error {
@@ -301,7 +305,7 @@ func cutEOF(err error) error {
 }
 
 // inform handles an answer that is not the final one.
-func (x *exchange) inform(c *conn, s *scratch, reason []byte, interim int, opts *Options) error {
+func (x *exchange) inform(s *scratch, interim int, opts *Options) error {
 	switch {
 	case s.head.status == fasthttp.StatusSwitchingProtocols:
 		return fail("read answer", errSwitched)
@@ -313,7 +317,7 @@ func (x *exchange) inform(c *conn, s *scratch, reason []byte, interim int, opts 
 		}
 		return nil
 	}
-	return x.relay(c.head, s, reason, opts)
+	return x.relay(s, opts)
 }
 
 var (
@@ -322,7 +326,7 @@ var (
 )
 
 // relay hands a 1xx answer on.
-func (x *exchange) relay(raw []byte, s *scratch, reason []byte, opts *Options) (err error) {
+func (x *exchange) relay(s *scratch, opts *Options) (err error) {
 	if opts.Informational == nil {
 		return nil
 	}
@@ -335,7 +339,7 @@ func (x *exchange) relay(raw []byte, s *scratch, reason []byte, opts *Options) (
 	header.DisableNormalizing()
 	header.SetNoDefaultContentType(true)
 	status := s.head.status
-	if err := x.parse(raw, s, &header, reason, false); err != nil {
+	if err := x.parse(s, &header, false); err != nil {
 		return err
 	}
 	opts.Informational(status, &header)
@@ -343,11 +347,14 @@ func (x *exchange) relay(raw []byte, s *scratch, reason []byte, opts *Options) (
 }
 
 // parse lets fasthttp parse the checked and cleaned head: only so a Date is kept.
-func (x *exchange) parse(raw []byte, s *scratch, header *fasthttp.ResponseHeader, reason []byte, keepLength bool) error {
-	s.clean = s.head.appendClean(s.clean[:0], raw, reason, keepLength, x.up.now)
-	s.bytes.Reset(s.clean)
-	s.reader.Reset(&s.bytes)
-	if err := header.Read(s.reader); err != nil {
+func (x *exchange) parse(s *scratch, header *fasthttp.ResponseHeader, keepLength bool) error {
+	s.clean = cleanHead{head: &s.head, keepLength: keepLength, now: x.up.now}
+	reader := headReaders.Get().(*bufio.Reader)
+	reader.Reset(&s.clean)
+	err := header.Read(reader)
+	reader.Reset(nil)
+	headReaders.Put(reader)
+	if err != nil {
 		return &Error{Op: "read answer", Kind: Malformed, Err: errMalformed("the head cannot be parsed")}
 	}
 	header.ResetConnectionClose() // it is this hop's affair
@@ -355,7 +362,7 @@ func (x *exchange) parse(raw []byte, s *scratch, header *fasthttp.ResponseHeader
 }
 
 // fill makes the final head resp's. bodyless says that no body may follow it.
-func (x *exchange) fill(raw []byte, s *scratch, resp *fasthttp.Response, reason []byte, headOnly bool) (bodyless bool, err error) {
+func (x *exchange) fill(s *scratch, resp *fasthttp.Response, headOnly bool) (bodyless bool, err error) {
 	h := &s.head
 	resp.ResetBody()
 	resp.Header.DisableNormalizing()
@@ -363,13 +370,13 @@ func (x *exchange) fill(raw []byte, s *scratch, resp *fasthttp.Response, reason 
 	resp.SkipBody = headOnly
 	keepLength := headOnly && h.status != fasthttp.StatusNoContent || h.status == fasthttp.StatusNotModified
 	bodyless = headOnly || h.status == fasthttp.StatusNoContent || h.status == fasthttp.StatusNotModified
-	return bodyless, x.parse(raw, s, &resp.Header, reason, keepLength)
+	return bodyless, x.parse(s, &resp.Header, keepLength)
 }
 
 // accept fills resp from the final head.
-func (x *exchange) accept(c *conn, s *scratch, resp *fasthttp.Response, reason []byte, headOnly bool) error {
+func (x *exchange) accept(c *conn, s *scratch, resp *fasthttp.Response, headOnly bool) error {
 	h := &s.head
-	bodyless, err := x.fill(c.head, s, resp, reason, headOnly)
+	bodyless, err := x.fill(s, resp, headOnly)
 	if err != nil {
 		return err
 	}

@@ -490,11 +490,11 @@ func TestClosedIdleConnectionIsNotUsed(t *testing.T) {
 
 // DEPENDENCIES 1.4: a body may take longer than any limit, if it keeps coming.
 func TestSlowBodyIsNotCut(t *testing.T) {
-	const limit = 150 * time.Millisecond
+	const limit = time.Second // a busy machine is late by some tenths of it
 	o := newOrigin(t, func(p *peer) {
 		p.request()
 		p.send("HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n")
-		tick := time.NewTicker(limit / 3)
+		tick := time.NewTicker(limit / 10)
 		defer tick.Stop()
 		for range 12 {
 			<-tick.C

@@ -14,13 +14,14 @@ const (
 	maxFields = 500
 	// maxInterim is how many 1xx answers may come before the final one.
 	maxInterim = 8
-	// longestKnown is the length of the longest name in [spelling] or a switch here.
-	longestKnown = 35
 )
 
-// head is what framing and connection handling need to know of an answer.
+// head is the head of an answer, and what framing and connection handling need to
+// know of it. What it refers to lies where it was parsed from.
 type head struct {
 	status  int
+	reason  []byte
+	fields  []field
 	http10  bool
 	close   bool
 	chunked bool
@@ -31,6 +32,12 @@ type head struct {
 	named   [][]byte // names that Connection lists
 	coding  []byte   // first value of Content-Encoding
 	codings [][]byte // the others, of which there are hardly ever any
+}
+
+// field is a header line, and what is known of its name.
+type field struct {
+	name, value []byte
+	*knownName
 }
 
 // readHead reads the bytes of one answer head, its empty line included, into buf.
@@ -61,7 +68,7 @@ func readHead(br source, buf []byte) ([]byte, error) {
 			return buf, nil
 		}
 		if lines++; lines > maxFields+1 {
-			return buf, errMalformed("the answer has too many headers")
+			return buf, errTooManyFields
 		}
 		if lines == 1 {
 			if _, _, _, err := parseStatusLine(line); err != nil {
@@ -110,32 +117,41 @@ func parseStatusLine(line []byte) (status int, http10 bool, reason []byte, err e
 	return status, line[7] == '0', reason, nil
 }
 
-// parseHead checks the bytes of a head strictly.
-func parseHead(raw []byte, h *head) (reason []byte, err error) {
+// parseHead checks the head that raw begins with strictly. It returns its length; 0 if
+// its end is not there.
+func parseHead(raw []byte, h *head) (length int, err error) {
 	line, rest := cutLine(raw)
-	*h = head{length: -1, named: h.named[:0], codings: h.codings[:0]}
-	if h.status, h.http10, reason, err = parseStatusLine(line); err != nil {
-		return nil, err
+	*h = head{length: -1, fields: h.fields[:0], named: h.named[:0], codings: h.codings[:0]}
+	if rest == nil {
+		return 0, nil
+	}
+	if h.status, h.http10, h.reason, err = parseStatusLine(line); err != nil {
+		return 0, err
 	}
 	h.close = h.http10
 	for {
-		if line, rest = cutLine(rest); len(line) == 0 {
+		if line, rest = cutLine(rest); rest == nil {
+			return 0, nil
+		}
+		if len(line) == 0 {
 			break
 		}
-		name, value, err := splitField(line)
-		if err != nil {
-			return nil, err
+		if len(h.fields) == maxFields {
+			return 0, errTooManyFields
 		}
-		if err := h.note(name, value); err != nil {
-			return nil, err
+		if err := h.add(line); err != nil {
+			return 0, err
 		}
 	}
 	if h.chunked && (h.length >= 0 || h.http10) {
-		return nil, errMalformed("Transfer-Encoding stands beside Content-Length or in an HTTP/1.0 answer")
+		return 0, errMalformed("Transfer-Encoding stands beside Content-Length or in an HTTP/1.0 answer")
 	}
-	return reason, nil
+	return len(raw) - len(rest), nil
 }
 
+var errTooManyFields = errMalformed("the answer has too many headers")
+
+// cutLine cuts the first line off; rest is nil if it has no end.
 func cutLine(b []byte) (line, rest []byte) {
 	end := bytes.IndexByte(b, '\n')
 	if end < 0 {
@@ -144,27 +160,42 @@ func cutLine(b []byte) (line, rest []byte) {
 	return trimEOL(b[:end+1]), b[end+1:]
 }
 
-// splitField takes a header or trailer line apart.
-func splitField(line []byte) (name, value []byte, err error) {
-	if line[0] == ' ' || line[0] == '\t' {
-		return nil, nil, errMalformed("a header line is folded")
+// parse takes a header or trailer line apart.
+func (f *field) parse(line []byte, known *knownNames) error {
+	if isSpace(line[0]) {
+		return errMalformed("a header line is folded")
 	}
 	colon := bytes.IndexByte(line, ':')
-	if colon < 0 || !validName(line[:colon]) {
-		return nil, nil, errMalformed("a header has no valid name")
+	if colon < 0 {
+		return errNoName
 	}
-	value = trimSpace(line[colon+1:])
-	if !validValue(value) {
-		return nil, nil, errMalformed("a header value holds control characters")
+	f.name, f.value = line[:colon], trimSpace(line[colon+1:])
+	if f.knownName = known.find(f.name); f.knownName == unknownName && !validName(f.name) {
+		return errNoName
 	}
-	return line[:colon], value, nil
+	if !validValue(f.value) {
+		return errMalformed("a header value holds control characters")
+	}
+	return nil
+}
+
+var errNoName = errMalformed("a header has no valid name")
+
+// add takes one header in.
+func (h *head) add(line []byte) error {
+	h.fields = append(h.fields, field{})
+	f := &h.fields[len(h.fields)-1]
+	if err := f.parse(line, answerNames); err != nil {
+		return err
+	}
+	return h.note(f)
 }
 
 // note keeps what one header says about framing and the connection.
-func (h *head) note(name, value []byte) error {
-	var buf [longestKnown]byte
-	switch string(lower(name, &buf)) {
-	case "content-length":
+func (h *head) note(f *field) error {
+	value := f.value
+	switch f.role {
+	case roleBodyLength:
 		if h.length >= 0 {
 			return errMalformed("Content-Length is given twice")
 		}
@@ -173,12 +204,12 @@ func (h *head) note(name, value []byte) error {
 			return errMalformed("Content-Length is not a number")
 		}
 		h.length = n
-	case "transfer-encoding":
+	case roleTransferCoding:
 		if h.chunked || !equalFold(value, "chunked") {
 			return errMalformed("Transfer-Encoding is not simply chunked")
 		}
 		h.chunked = true
-	case "connection", "proxy-connection":
+	case roleConnection:
 		for token := range tokens(value) {
 			switch {
 			case equalFold(token, "close"):
@@ -187,13 +218,13 @@ func (h *head) note(name, value []byte) error {
 				h.named = append(h.named, token)
 			}
 		}
-	case "upgrade":
+	case roleUpgrade:
 		h.upgrade = value
-	case "trailer":
+	case roleTrailer:
 		h.trailer = value
-	case "date":
+	case roleDate:
 		h.dated = true
-	case "content-encoding":
+	case roleBodyCoding:
 		if h.coding == nil {
 			h.coding = value
 		} else {
@@ -203,46 +234,64 @@ func (h *head) note(name, value []byte) error {
 	return nil
 }
 
-// hopByHop reports whether a header of the answer ends here.
-func (h *head) hopByHop(name []byte) bool {
-	var buf [longestKnown]byte
-	switch string(lower(name, &buf)) {
-	case "connection", "keep-alive", "proxy-connection", "proxy-authenticate",
-		"proxy-authentication-info", "te", "trailer", "transfer-encoding", "upgrade":
-		return true
-	}
-	for _, named := range h.named {
-		if bytes.EqualFold(name, named) {
-			return true
+// goesOn reports whether a header of the answer does not end here.
+func (h *head) goesOn(f *field, keepLength bool) bool {
+	switch f.role {
+	case roleEndsHere, roleConnection, roleTrailer, roleTransferCoding, roleUpgrade:
+		return false
+	case roleBodyCoding: // is written by itself
+		return false
+	case roleBodyLength:
+		if !keepLength {
+			return false
 		}
 	}
-	return false
+	for _, named := range h.named {
+		if bytes.EqualFold(f.name, named) {
+			return false
+		}
+	}
+	return true
+}
+
+// cleanHead is the head of an answer as fasthttp shall see it: it is made where it is
+// read to.
+type cleanHead struct {
+	head       *head // nil: it was read
+	keepLength bool
+	now        func() time.Time
+}
+
+// Read gives the whole head out at once.
+func (c *cleanHead) Read(p []byte) (int, error) {
+	if c.head == nil {
+		return 0, io.EOF
+	}
+	n := len(c.head.appendClean(p[:0], c.keepLength, c.now))
+	if c.head = nil; n > len(p) {
+		return 0, io.ErrShortBuffer
+	}
+	return n, nil
 }
 
 // appendClean writes the head as fasthttp shall see it: HTTP/1.1, without what
 // ends at this hop, with a Date, and with the names that Sedge itself looks for
 // in their usual spelling, because fasthttp finds names by exact spelling.
-func (h *head) appendClean(dst, raw, reason []byte, keepLength bool, now func() time.Time) []byte {
+func (h *head) appendClean(dst []byte, keepLength bool, now func() time.Time) []byte {
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = append(dst, byte('0'+h.status/100), byte('0'+h.status/10%10), byte('0'+h.status%10), ' ')
-	dst = append(append(dst, reason...), "\r\n"...)
-	_, rest := cutLine(raw)
-	for {
-		var line []byte
-		if line, rest = cutLine(rest); len(line) == 0 {
-			break
-		}
-		colon := bytes.IndexByte(line, ':') // parseHead has checked the line
-		name, value := line[:colon], trimSpace(line[colon+1:])
-		if h.hopByHop(name) || !keepLength && equalFold(name, fasthttp.HeaderContentLength) || equalFold(name, fasthttp.HeaderContentEncoding) {
+	dst = append(append(dst, h.reason...), "\r\n"...)
+	for i := range h.fields {
+		f := &h.fields[i]
+		if !h.goesOn(f, keepLength) {
 			continue
 		}
-		if usual := spelling(name); usual != "" {
-			dst = append(dst, usual...)
+		if f.usual != "" {
+			dst = append(dst, f.usual...)
 		} else {
-			dst = append(dst, name...)
+			dst = append(dst, f.name...)
 		}
-		dst = append(append(append(dst, ": "...), value...), "\r\n"...)
+		dst = append(append(append(dst, ": "...), f.value...), "\r\n"...)
 	}
 	if h.coding != nil {
 		// In one line: of several, fasthttp would keep the last alone.
@@ -258,70 +307,4 @@ func (h *head) appendClean(dst, raw, reason []byte, keepLength bool, now func() 
 		dst = append(fasthttp.AppendHTTPDate(dst, now()), "\r\n"...)
 	}
 	return append(dst, "\r\n"...)
-}
-
-// spelling returns the usual spelling of a header that Sedge looks at, or "".
-func spelling(name []byte) string {
-	var buf [longestKnown]byte
-	switch string(lower(name, &buf)) {
-	case "age":
-		return fasthttp.HeaderAge
-	case "cache-control":
-		return fasthttp.HeaderCacheControl
-	case "pragma":
-		return fasthttp.HeaderPragma
-	case "expires":
-		return fasthttp.HeaderExpires
-	case "etag":
-		return fasthttp.HeaderETag
-	case "last-modified":
-		return fasthttp.HeaderLastModified
-	case "vary":
-		return fasthttp.HeaderVary
-	case "date":
-		return fasthttp.HeaderDate
-	case "location":
-		return fasthttp.HeaderLocation
-	case "content-location":
-		return "Content-Location"
-	case "refresh":
-		return "Refresh"
-	case "link":
-		return "Link"
-	case "via":
-		return fasthttp.HeaderVia
-	case "accept-ranges":
-		return fasthttp.HeaderAcceptRanges
-	case "content-range":
-		return fasthttp.HeaderContentRange
-	case "content-disposition":
-		return fasthttp.HeaderContentDisposition
-	case "content-language":
-		return fasthttp.HeaderContentLanguage
-	case "content-security-policy":
-		return fasthttp.HeaderContentSecurityPolicy
-	case "content-security-policy-report-only":
-		return fasthttp.HeaderContentSecurityPolicyReportOnly
-	case "www-authenticate":
-		return fasthttp.HeaderWWWAuthenticate
-	case "retry-after":
-		return fasthttp.HeaderRetryAfter
-	case "cdn-cache-control":
-		return "CDN-Cache-Control"
-	case "surrogate-control":
-		return "Surrogate-Control"
-	case "digest":
-		return "Digest"
-	case "content-digest":
-		return "Content-Digest"
-	case "repr-digest":
-		return "Repr-Digest"
-	case "content-md5":
-		return "Content-MD5"
-	case "clear-site-data":
-		return "Clear-Site-Data"
-	case "cache-status":
-		return "Cache-Status"
-	}
-	return ""
 }

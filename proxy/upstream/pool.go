@@ -75,12 +75,11 @@ func newPool(cfg *Config, id serverID, o origin, deps *Deps) (*pool, error) {
 // fresh is asked for. name is the client's host, where the origin's certificate must
 // hold that.
 func (p *pool) acquire(fresh, sends bool, name string) (*conn, error) {
-	l, err := p.enter(sends)
+	l, now, err := p.enter(sends)
 	if err != nil {
 		return nil, err
 	}
 	if !fresh {
-		now := p.now()
 		for c := p.pop(now, name); c != nil; c = p.pop(now, name) {
 			// Otherwise it shows when the request is sent.
 			if !sends && c.waits() || c.quiet() {
@@ -107,23 +106,25 @@ type lease struct {
 	long  bool // it holds no slot
 }
 
-// enter waits for a slot. sends says that it is for a body that is sent as it comes.
-func (p *pool) enter(sends bool) (lease, error) {
+// enter waits for a slot, and returns since when there is one. sends says that it is for
+// a body that is sent as it comes.
+func (p *pool) enter(sends bool) (lease, time.Time, error) {
 	if sends {
 		if err := p.uploads.enter(p.id.dial); err != nil {
-			return lease{}, &Error{Op: "wait for a connection", Kind: Busy, Server: p.origin.address, Err: err}
+			return lease{}, time.Time{}, &Error{Op: "wait for a connection", Kind: Busy, Server: p.origin.address, Err: err}
 		}
 	}
 	if err := p.takeSlot(); err != nil {
 		if sends {
 			p.uploads.leave()
 		}
-		return lease{}, err
+		return lease{}, time.Time{}, err
 	}
+	now := p.now()
 	if p.names != nil {
-		p.names.keepFresh(p.alive, p.now())
+		p.names.keepFresh(p.alive, now)
 	}
-	return lease{pool: p, sends: sends}, nil
+	return lease{pool: p, sends: sends}, now, nil
 }
 
 // leave gives the place back.

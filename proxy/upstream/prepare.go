@@ -71,10 +71,9 @@ func Prepare(out, in *fasthttp.Request, p PrepareOptions) {
 	} else {
 		h.SetRequestURIBytes(originForm(in.Header.RequestURI(), in.Header.IsOptions()))
 	}
-	h.Set(fasthttp.HeaderHost, p.Host)
+	h.Add(fasthttp.HeaderHost, p.Host)
 	c := copier{out: h, p: p, chunked: in.Header.ContentLength() == -1}
-	c.fields(&in.Header, c.noteConnection)
-	c.fields(&in.Header, c.pass)
+	c.copy(&in.Header)
 	c.forwarded()
 	if c.te {
 		h.Add(fasthttp.HeaderTE, "trailers")
@@ -134,54 +133,65 @@ type copier struct {
 	proto bool     // X-Forwarded-Proto came from a trusted peer
 	host  bool     // X-Forwarded-Host likewise
 
-	looked, folded bool
-
 	element bool // Forwarded came from a trusted peer
 	chunked bool // trailers may follow
 }
 
-// fields calls f for each header as it came over the wire; a request that did
-// not, or that folds lines, gives fasthttp's view of them.
-func (c *copier) fields(in *fasthttp.RequestHeader, f func(name, value []byte)) {
-	raw := in.RawHeaders()
-	if len(raw) == 0 || c.isFolded(raw) {
-		for name, value := range in.All() {
-			f(name, value)
+// What a request has room for without an allocation.
+const (
+	usualFields  = 24
+	usualCookies = 512 // bytes
+)
+
+// copy passes the headers on as they came over the wire; of a request that did not,
+// or that folds lines, it passes on fasthttp's view of them.
+func (c *copier) copy(in *fasthttp.RequestHeader) {
+	var room [usualFields]field
+	if fields, ok := c.read(room[:0], in.RawHeaders()); ok {
+		for i := range fields {
+			c.pass(&fields[i])
 		}
 		return
+	}
+	for name, value := range in.All() {
+		if requestNames.find(name).role == roleConnection {
+			c.noteConnection(value)
+		}
+	}
+	for name, value := range in.All() {
+		c.pass(&field{name, value, requestNames.find(name)})
+	}
+}
+
+// read takes the lines apart, and notes what ends here by the client's word, which may
+// come behind it. It reports false if there are none or one is folded.
+func (c *copier) read(fields []field, raw []byte) ([]field, bool) {
+	if len(raw) == 0 {
+		return fields, false
 	}
 	for {
 		var line []byte
 		if line, raw = cutLine(raw); len(line) == 0 {
-			return
+			return fields, true
 		}
-		if name, value, ok := bytes.Cut(line, []byte{':'}); ok {
-			f(name, trimSpace(value))
+		if isSpace(line[0]) {
+			c.named = nil
+			return fields, false
 		}
+		colon := bytes.IndexByte(line, ':')
+		if colon < 0 {
+			continue
+		}
+		name, value := line[:colon], trimSpace(line[colon+1:])
+		known := requestNames.find(name)
+		if known.role == roleConnection {
+			c.noteConnection(value)
+		}
+		fields = append(fields, field{name, value, known})
 	}
 }
 
-// isFolded looks for folded lines, once.
-func (c *copier) isFolded(raw []byte) bool {
-	if c.looked {
-		return c.folded
-	}
-	c.looked, c.folded = true, isSpace(raw[0])
-	for rest := raw; !c.folded; {
-		end := bytes.IndexByte(rest, '\n')
-		if end < 0 || end+1 == len(rest) {
-			break
-		}
-		rest = rest[end+1:]
-		c.folded = isSpace(rest[0])
-	}
-	return c.folded
-}
-
-func (c *copier) noteConnection(name, value []byte) {
-	if !equalFold(name, fasthttp.HeaderConnection) && !equalFold(name, "Proxy-Connection") {
-		return
-	}
+func (c *copier) noteConnection(value []byte) {
 	for token := range tokens(value) {
 		if len(c.named) < maxNamed && !equalFold(token, "keep-alive") && !equalFold(token, "close") {
 			c.named = append(c.named, token)
@@ -190,59 +200,66 @@ func (c *copier) noteConnection(name, value []byte) {
 }
 
 // pass copies a header unless it must not reach the origin.
-func (c *copier) pass(name, value []byte) {
-	if !safeName(name) || !validValue(value) {
+func (c *copier) pass(f *field) {
+	if f.knownName == unknownName && !safeName(f.name) || !validValue(f.value) {
 		return
 	}
-	var buf [longestKnown]byte
-	known := string(lower(name, &buf))
-	if endsHere(known) {
+	value := f.value
+	switch f.role {
+	case roleEndsHere, roleConnection:
 		return
-	}
-	switch known {
-	case "trailer":
+	case roleTrailer:
 		c.announce(value)
 		return
-	case "te":
+	case roleTrailersWanted:
 		for token := range tokens(value) {
 			c.te = c.te || equalFold(token, "trailers")
 		}
 		return
-	case "x-forwarded-for":
+	case roleForwardedFor:
 		c.link(value)
 		return
-	case "x-forwarded-proto":
+	case roleForwardedProto:
 		if !c.p.TrustForwarded || c.proto {
 			return
 		}
 		c.proto = true
-	case "x-forwarded-host":
+	case roleForwardedHost:
 		if !c.p.TrustForwarded || c.host {
 			return
 		}
 		c.host = true
-	case "forwarded":
+	case roleForwarded:
 		if !c.p.TrustForwarded {
 			return
 		}
 		c.element = true
-	case "x-real-ip", "x-original-url", "x-rewrite-url", "x-original-host":
+	case roleMisleading:
 		if !c.p.TrustForwarded {
 			return
 		}
-	case "accept-encoding":
+	case roleAcceptEncoding:
 		if c.p.ForceAcceptEncoding != "" {
 			return
 		}
-	case "cookie":
-		if value = stripCookies(value, c.p.StripCookies); len(value) == 0 {
-			return
-		}
-	}
-	if c.stripped(name) {
+	case roleCookie:
+		c.passCookies(f)
 		return
 	}
-	c.out.AddBytesKV(name, value)
+	c.add(f.name, value)
+}
+
+func (c *copier) passCookies(f *field) {
+	var room [usualCookies]byte
+	if kept := stripCookies(room[:0], f.value, c.p.StripCookies); len(kept) > 0 {
+		c.add(f.name, kept)
+	}
+}
+
+func (c *copier) add(name, value []byte) {
+	if !c.stripped(name) {
+		c.out.AddBytesKV(name, value)
+	}
 }
 
 // link joins the addresses that a trusted peer has named.
@@ -256,13 +273,15 @@ func (c *copier) link(value []byte) {
 	c.chain = append(c.chain, value...)
 }
 
+// stripped reports whether a header is one that the origin does not get.
 func (c *copier) stripped(name []byte) bool {
 	if hasPrefixFold(name, ownPrefix) ||
-		!c.p.TrustForwarded && (hasPrefixFold(name, "X-Forwarded-")) {
+		!c.p.TrustForwarded && hasPrefixFold(name, "X-Forwarded-") {
 		return true
 	}
+	first := name[0] | 0x20
 	for _, strip := range c.p.StripHeaders {
-		if matchesName(name, strip) {
+		if (len(strip) < 2 || strip[0]|0x20 == first) && matchesName(name, strip) {
 			return true
 		}
 	}
@@ -297,7 +316,12 @@ func matchesName(name []byte, pattern string) bool {
 // heirs take "_" for "-", and a look-alike of a framing header may be taken for
 // it.
 func safeName(name []byte) bool {
-	if !validName(name) || bytes.IndexByte(name, '_') >= 0 {
+	for _, c := range name {
+		if !tokenBytes[c] || c == '_' {
+			return false
+		}
+	}
+	if len(name) == 0 {
 		return false
 	}
 	return !looksLike(name, "transferencoding", fasthttp.HeaderTransferEncoding) &&
@@ -330,9 +354,9 @@ func (c *copier) forwarded() {
 	}
 	switch {
 	case len(c.chain) > 0:
-		c.out.SetBytesV(fasthttp.HeaderXForwardedFor, c.chain)
+		c.out.AddBytesV(fasthttp.HeaderXForwardedFor, c.chain)
 	case c.p.Peer != "":
-		c.out.Set(fasthttp.HeaderXForwardedFor, c.p.Peer)
+		c.out.Add(fasthttp.HeaderXForwardedFor, c.p.Peer)
 	}
 	if c.element {
 		c.out.Add(fasthttp.HeaderForwarded, c.forwardedElement())
@@ -366,10 +390,9 @@ func (c *copier) forwardedElement() string {
 	return element
 }
 
-// stripCookies returns the Cookie header without the named cookies; the bytes and
-// the order of the others stay. Without a match it returns header itself.
-func stripCookies(header []byte, names []string) []byte {
-	var kept []byte
+// stripCookies appends the Cookie header without the named cookies to kept; the bytes
+// and the order of the others stay. Without a match it returns header itself.
+func stripCookies(kept, header []byte, names []string) []byte {
 	changed, begun := false, false
 	for at := 0; at <= len(header); {
 		end := bytes.IndexByte(header[at:], ';')
@@ -382,7 +405,7 @@ func stripCookies(header []byte, names []string) []byte {
 		case isCookie(pair, names):
 			if !changed {
 				changed, begun = true, at > 0
-				kept = append(make([]byte, 0, len(header)), header[:max(at-1, 0)]...)
+				kept = append(kept, header[:max(at-1, 0)]...)
 			}
 		case !changed:
 		case begun:
@@ -417,27 +440,15 @@ func mayTrail(name []byte) bool {
 		return false
 	}
 	var buf [longestKnown]byte
-	known := string(lower(name, &buf))
-	switch known {
+	switch string(lower(name, &buf)) {
 	case "trailer", "te", "max-forwards", "cache-control", "pragma", "authorization", "cookie", "set-cookie",
 		"content-encoding", "content-type", "content-range", "range", "if-match", "if-none-match",
 		"if-modified-since", "if-unmodified-since", "if-range", "via", "forwarded", "x-real-ip",
 		"x-original-url", "x-rewrite-url", "x-original-host", "x-request-id", "accept-encoding":
 		return false
 	}
-	return !endsHere(known)
-}
-
-// endsHere reports whether a header, in lower case, belongs to this hop alone or is
-// written anew for the next one.
-func endsHere(known string) bool {
-	switch known {
-	case "host", "content-length", "transfer-encoding", "connection", "keep-alive", "proxy",
-		"proxy-connection", "proxy-authenticate", "proxy-authorization", "upgrade",
-		"expect", "http2-settings":
-		return true
-	}
-	return false
+	known := requestNames.find(name)
+	return known.role != roleEndsHere && known.role != roleConnection
 }
 
 // announce passes on which trailers will follow.

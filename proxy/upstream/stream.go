@@ -80,10 +80,7 @@ func (u *Upstream) exchangeStreams(req *fasthttp.Request, resp *fasthttp.Respons
 		err = x.explain("read answer", err)
 		x.end()
 		if refused && length != 0 {
-			var whole bool
-			if body, whole = x.body.again(); !whole {
-				refused = false
-			}
+			body, refused = x.body.again()
 		}
 		reused := x.conn.used.Load() && !t.fresh
 		if !(refused || repeatable && unanswered) || !t.again(reused) {
@@ -208,11 +205,10 @@ func (x *stream) inform(i interim, s *scratch, opts *Options) error {
 		x.goOn()
 		return nil
 	}
-	reason, err := x.parseHead(i.status, http.Header(i.header), s)
-	if err != nil {
+	if err := x.parseHead(i.status, http.Header(i.header), s); err != nil {
 		return err
 	}
-	return x.relay(x.raw, s, reason, opts)
+	return x.relay(s, opts)
 }
 
 // goOn lets the body be sent.
@@ -233,14 +229,13 @@ func (x *stream) giveUp(op string) {
 
 // take fills resp from the final head.
 func (x *stream) take(s *scratch, resp *fasthttp.Response, headOnly bool) error {
-	reason, err := x.parseHead(x.answer.StatusCode, x.answer.Header, s)
-	if err != nil {
+	if err := x.parseHead(x.answer.StatusCode, x.answer.Header, s); err != nil {
 		return err
 	}
 	if s.head.status < 200 {
 		return fail("read answer", errMalformed("the final answer has the status of one that is not"))
 	}
-	bodyless, err := x.fill(x.raw, s, resp, reason, headOnly)
+	bodyless, err := x.fill(s, resp, headOnly)
 	if err != nil {
 		return err
 	}

@@ -90,7 +90,7 @@ func newStreamConns(p *pool) *streamConns {
 // together wait for one connection, and only those that it has no room for for the
 // next.
 func (s *streamConns) acquire(sends bool, name string) (*streamConn, lease, error) {
-	l, err := s.pool.enter(sends)
+	l, _, err := s.pool.enter(sends)
 	if err != nil {
 		return nil, l, err
 	}

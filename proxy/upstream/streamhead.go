@@ -30,11 +30,11 @@ func (x *stream) request(s *scratch) (*http.Request, error) {
 		if line, rest = cutLine(rest); len(line) == 0 {
 			break
 		}
-		name, value, err := splitField(line)
-		if err != nil {
+		var f field
+		if err := f.parse(line, requestNames); err != nil {
 			return nil, &Error{Op: "send request", Kind: Client, Err: err}
 		}
-		addField(req, name, value)
+		addField(req, f.name, f.value)
 	}
 	// The target goes out as it came. What begins with "//" would be taken for a host.
 	if u.Opaque = string(target); strings.HasPrefix(u.Opaque, "//") {
@@ -93,9 +93,9 @@ func addField(req *http.Request, name, value []byte) {
 }
 
 // parseHead writes a head out, keeps it in raw, and checks it.
-func (x *stream) parseHead(status int, header http.Header, s *scratch) (reason []byte, err error) {
+func (x *stream) parseHead(status int, header http.Header, s *scratch) error {
 	if status < 100 || status > 599 {
-		return nil, fail("read answer", errMalformed("the status is not between 100 and 599"))
+		return fail("read answer", errMalformed("the status is not between 100 and 599"))
 	}
 	x.raw = append(append(x.raw[:0], "HTTP/1.1 "...), strconv.Itoa(status)...)
 	x.raw = append(append(append(x.raw, ' '), http.StatusText(status)...), crlf...)
@@ -106,14 +106,14 @@ func (x *stream) parseHead(status int, header http.Header, s *scratch) (reason [
 		}
 		for _, value := range header[name] {
 			if fields++; fields > maxFields || len(x.raw)+len(value) > maxHead || !validValue([]byte(value)) {
-				return nil, fail("read answer", errMalformed("the head of the answer is too large, or holds control characters"))
+				return fail("read answer", errMalformed("the head of the answer is too large, or holds control characters"))
 			}
 			x.raw = append(append(append(append(x.raw, name...), ": "...), value...), crlf...)
 		}
 	}
 	x.raw = append(x.raw, crlf...)
-	if reason, err = parseHead(x.raw, &s.head); err != nil {
-		return nil, fail("read answer", err)
+	if _, err := parseHead(x.raw, &s.head); err != nil {
+		return fail("read answer", err)
 	}
-	return reason, nil
+	return nil
 }

@@ -103,6 +103,79 @@ func TestHTTP2OnlyTheUntouchedIsSentAgain(t *testing.T) {
 	}
 }
 
+// A refusal can come before the body has been read to its end. What was read of it is
+// sent again, and the rest read on, unless a read had to be interrupted.
+func TestHTTP2RefusedInMidBody(t *testing.T) {
+	for _, test := range []struct {
+		name       string
+		window     uint32 // of the server that refuses
+		status     int
+		answer     string
+		interrupts int64
+	}{
+		{"between reads", 2, 200, "hello", 0},
+		{"in a read", 3, 0, "", 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			reading, cut := make(chan struct{}), make(chan struct{})
+			var reads, interrupts atomic.Int64
+			body := readerFunc(func(p []byte) (int, error) {
+				switch n := reads.Add(1); {
+				case n == 1:
+					return copy(p, "mes"), nil
+				case test.interrupts > 0:
+					close(reading)
+					<-cut
+					return 0, errors.New("interrupted")
+				case n == 2:
+					return copy(p, "sage"), nil
+				}
+				return 0, io.EOF
+			})
+			refusing := frameOrigin(t, func(f *frames) {
+				stream, _ := f.request()
+				if test.interrupts > 0 {
+					<-reading
+				}
+				for isData := test.interrupts > 0; !isData; { // what the window takes of the first part
+					frame, err := f.ReadFrame()
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					_, isData = frame.(*http2.DataFrame)
+				}
+				_ = f.WriteRSTStream(stream, http2.ErrCodeRefusedStream)
+				f.next()
+			}, http2.Setting{ID: http2.SettingInitialWindowSize, Val: test.window})
+			got := make(chan string, 1)
+			good := frameOrigin(t, func(f *frames) {
+				if stream, fields := f.request(); fields != nil {
+					text, _ := f.rest()
+					got <- text
+					f.hello(stream)
+					f.next()
+				}
+			})
+			u := servers(t, newClock(), []*rawOrigin{refusing, good}, clearText, func(c *Config) { c.Servers[1].Backup = true })
+			status, answer, err := fetch(u, call(t), body, Options{Interrupt: func() { interrupts.Add(1); close(cut) }})
+			if status != test.status || answer != test.answer || err == nil != (status == 200) || interrupts.Load() != test.interrupts {
+				t.Errorf("got %d %q %v and %d interrupts", status, answer, err, interrupts.Load())
+			}
+			if status == 200 {
+				if text := <-got; text != "message" {
+					t.Errorf("the other server got %q", text)
+				}
+			}
+		})
+	}
+}
+
+// readerFunc is a reader of one function.
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
 // A server that refuses for good is not asked for ever.
 func TestHTTP2RefusalsEnd(t *testing.T) {
 	var asked atomic.Int64

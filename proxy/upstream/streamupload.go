@@ -38,6 +38,7 @@ type streamUpload struct {
 	begun   bool      // something of the client's body was asked for
 	reading bool
 	stopped bool
+	cut     bool // a read of it was interrupted, and so would be the next
 	whole   bool // it came to its end
 	err     error
 }
@@ -118,11 +119,8 @@ func (b *streamUpload) read(p []byte) (n int, err error) {
 	}()
 	awaitContinue(b.proceed, b.over)
 	b.goOn() // whether it said so or not
-	select {
-	case <-b.over:
+	if !b.begin() {
 		return 0, errStopped
-	default:
-		b.begun = true
 	}
 	if b.left >= 0 {
 		p = p[:min(int64(len(p)), b.left)]
@@ -153,6 +151,14 @@ func (b *streamUpload) read(p []byte) (n int, err error) {
 	return n, io.EOF
 }
 
+// begin reports whether the client's body may be asked for something.
+func (b *streamUpload) begin() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.begun = b.begun || !b.stopped
+	return !b.stopped
+}
+
 // trail hands on what followed the body and may.
 func (b *streamUpload) trail() {
 	if b.trailers == nil {
@@ -176,12 +182,18 @@ func (b *streamUpload) keep(p []byte) {
 	}
 }
 
-// again returns the body once more, if all of it is still at hand after stop.
+// again returns the body once more after stop, if what was read of it is still at hand
+// and the rest can be read on.
 func (b *streamUpload) again() (io.Reader, bool) {
-	if !b.begun {
+	switch {
+	case !b.begun:
 		return b.body, true
+	case b.kept == nil:
+		return nil, false
+	case b.whole:
+		return bytes.NewReader(b.kept), true
 	}
-	return bytes.NewReader(b.kept), b.whole && b.kept != nil
+	return io.MultiReader(bytes.NewReader(b.kept), b.body), !b.cut && (b.err == nil || b.err == errStopped)
 }
 
 // written notes that what was read is on its way.
@@ -203,7 +215,8 @@ func (b *streamUpload) stop() bool {
 		if b.stream.lease.sends {
 			b.stream.conn.pool.uploads.remove(b)
 		}
-		if b.reading && b.interrupt != nil {
+		if b.reading && b.begun && b.interrupt != nil {
+			b.cut = true
 			b.interrupt()
 		}
 	}

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bytes"
+	"encoding/binary"
 	"iter"
 	"strings"
 )
@@ -77,6 +78,22 @@ var tokenBytes = func() (out [256]bool) {
 
 // validValue reports whether a header value holds no control character but tabs.
 func validValue(value []byte) bool {
+	for ; len(value) >= 8; value = value[8:] {
+		if hasControl(binary.LittleEndian.Uint64(value)) && !validBytes(value[:8]) {
+			return false
+		}
+	}
+	return validBytes(value)
+}
+
+// hasControl reports whether one of eight bytes is a control character, be it a tab.
+func hasControl(eight uint64) bool {
+	const each, top = 0x0101010101010101, 0x8080808080808080
+	del := eight ^ 0x7f*each
+	return ((eight-' '*each)&^eight|(del-each)&^del)&top != 0
+}
+
+func validBytes(value []byte) bool {
 	for _, c := range value {
 		if c < ' ' && c != '\t' || c == 0x7f {
 			return false

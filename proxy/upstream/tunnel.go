@@ -111,21 +111,17 @@ func (x *exchange) awaitSwitch(ctx *fasthttp.RequestCtx, c *conn, s *scratch, se
 		if err := x.readHead(c, s, &Options{}, sendErr); err != nil {
 			return err
 		}
-		reason, err := parseHead(c.head, &s.head)
-		if err != nil {
-			return fail("read answer", err)
-		}
 		switch {
 		case s.head.status == fasthttp.StatusSwitchingProtocols:
 			if len(s.head.upgrade) == 0 {
 				return fail("read answer", errMalformed("the origin switches to no protocol"))
 			}
-			x.hijack(ctx, c, s, reason, onDone)
+			x.hijack(ctx, c, s, onDone)
 			return nil
 		case s.head.status >= 200:
-			return x.accept(c, s, &ctx.Response, reason, false)
+			return x.accept(c, s, &ctx.Response, false)
 		}
-		if err := x.inform(c, s, reason, interim, &Options{}); err != nil {
+		if err := x.inform(s, interim, &Options{}); err != nil {
 			return err
 		}
 	}
@@ -143,8 +139,8 @@ type tunnel struct {
 }
 
 // hijack lets fasthttp hand the client's connection to a tunnel.
-func (x *exchange) hijack(ctx *fasthttp.RequestCtx, c *conn, s *scratch, reason []byte, onDone func()) {
-	clean := s.head.appendClean(nil, c.head, reason, false, x.up.now)
+func (x *exchange) hijack(ctx *fasthttp.RequestCtx, c *conn, s *scratch, onDone func()) {
+	clean := s.head.appendClean(nil, false, x.up.now)
 	clean = append(clean[:len(clean)-2], "Connection: Upgrade\r\nUpgrade: "...)
 	clean = append(append(clean, s.head.upgrade...), "\r\n\r\n"...)
 	c.lease.prolong()

@@ -130,6 +130,7 @@ func (p *upload) await() {
 		deadline = time.Now().Add(p.patience)
 	}
 	_ = p.conn.Conn.SetReadDeadline(deadline)
+	p.conn.readUntil = time.Time{} // finish may set another
 }
 
 // answer notes that an answer has begun.

@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"hash/fnv"
@@ -73,12 +72,14 @@ const copyBufferSize = 32 << 10
 type scratch struct {
 	request []byte // head, and body if that is small
 	small   []byte // that body
-	clean   []byte // head of the answer as fasthttp shall see it
 	head    head
 	opts    Options
-	bytes   bytes.Reader
-	reader  *bufio.Reader // over bytes, as fasthttp parses from a bufio.Reader
+	clean   cleanHead
 }
+
+// headReaders lend out what fasthttp parses heads from, and not for as long as an answer
+// is waited for.
+var headReaders = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, maxHead+1<<10) }}
 
 // New makes an upstream of valid settings.
 func New(cfg Config, deps Deps) (*Upstream, error) {
@@ -105,9 +106,7 @@ func build(cfg Config, deps Deps, s *shared) (*Upstream, error) {
 	}
 	u.compileMapping()
 	u.identity = u.identify()
-	u.scratch.New = func() any {
-		return &scratch{reader: bufio.NewReaderSize(nil, maxHead+1<<10)}
-	}
+	u.scratch.New = func() any { return new(scratch) }
 	if cfg.Health.Path != "" {
 		u.startChecks()
 	}
@@ -190,10 +189,11 @@ func (u *Upstream) Close() {
 func (u *Upstream) acquireScratch() *scratch { return u.scratch.Get().(*scratch) }
 
 func (u *Upstream) releaseScratch(s *scratch) {
-	s.bytes.Reset(nil)
-	s.reader.Reset(nil)
+	s.clean = cleanHead{}
 	s.opts = Options{}
+	clear(s.head.fields)
 	clear(s.head.named)
-	s.head = head{named: s.head.named[:0]}
+	clear(s.head.codings)
+	s.head = head{fields: s.head.fields[:0], named: s.head.named[:0], codings: s.head.codings[:0]}
 	u.scratch.Put(s)
 }

@@ -1,7 +1,9 @@
 package attributes
 
 import (
+	"hash/maphash"
 	"strings"
+	"sync/atomic"
 
 	"github.com/mileusna/useragent"
 
@@ -45,18 +47,31 @@ var browsers = map[string]string{
 }
 
 // agent is what a User-Agent header says.
-type agent struct {
-	parsed              bool
-	device, os, browser string
+type agent struct{ text, device, os, browser string }
+
+// agents remembers agents, since few of them make most of a site's requests and parsing
+// one takes longer than all else. A newer one takes the place of one on the same slot.
+type agents struct {
+	seed  maphash.Seed
+	slots [256]atomic.Pointer[agent]
 }
 
-func (a *agent) parse(header []byte) {
-	if a.parsed {
-		return
+// parse returns what the header says. One longer than MaxValue is not remembered.
+func (s *agents) parse(header []byte) *agent {
+	slot := &s.slots[maphash.Bytes(s.seed, header)%uint64(len(s.slots))]
+	if known := slot.Load(); known != nil && known.text == string(header) {
+		return known
 	}
-	a.parsed = true
-	text := string(header[:min(len(header), MaxValue)])
-	parsed := useragent.Parse(text)
+	a := parseAgent(header)
+	if len(header) <= MaxValue {
+		slot.Store(a)
+	}
+	return a
+}
+
+func parseAgent(header []byte) *agent {
+	a := &agent{text: string(header[:min(len(header), MaxValue)])}
+	parsed := useragent.Parse(a.text)
 	a.os = orOther(systems[parsed.OS])
 	a.browser = orOther(browsers[parsed.Name])
 	switch {
@@ -71,6 +86,7 @@ func (a *agent) parse(header []byte) {
 	default:
 		a.device = other
 	}
+	return a
 }
 
 // isAndroidTablet: on Android, browsers say Mobile on phones and leave it out on

@@ -20,6 +20,7 @@ package attributes
 import (
 	"bytes"
 	"fmt"
+	"hash/maphash"
 	"strings"
 	"unicode/utf8"
 
@@ -100,10 +101,12 @@ var secretHeaders = map[string]string{
 	"cookie":              "holds all cookies; name one with cookie.NAME",
 }
 
-// Extractor reads the named attributes of requests. It is immutable.
+// Extractor reads the named attributes of requests. It is immutable but for what it
+// remembers of programs.
 type Extractor struct {
 	names  []string
 	fields []field
+	agents *agents
 }
 
 // Compile makes an extractor of attribute names, in their order. A fault's path
@@ -114,7 +117,7 @@ func Compile(names []string) (*Extractor, decision.Faults) {
 		faults.Add("", "%d attributes are named, at most %d are possible", len(names), MaxNames)
 		return nil, faults
 	}
-	x := &Extractor{names: append([]string(nil), names...)}
+	x := &Extractor{names: append([]string(nil), names...), agents: &agents{seed: maphash.MakeSeed()}}
 	for i, name := range names {
 		f, problem := compileName(name)
 		if problem != "" {
@@ -166,11 +169,18 @@ func (x *Extractor) Names() []string { return x.names }
 // Extract appends the values of the extractor's attributes to dst, in the order
 // of their names.
 func (x *Extractor) Extract(dst []string, r Request) []string {
-	var agent agent // parsed when the first attribute needs it
+	var agent *agent // parsed when the first attribute needs it
 	for _, f := range x.fields {
-		dst = append(dst, f.value(r, &agent))
+		if agent == nil && f.ofAgent() {
+			agent = x.agents.parse(r.Header("User-Agent"))
+		}
+		dst = append(dst, f.value(r, agent))
 	}
 	return dst
+}
+
+func (f field) ofAgent() bool {
+	return f.kind == kindDevice || f.kind == kindOS || f.kind == kindBrowser
 }
 
 func (f field) value(r Request, a *agent) string {
@@ -196,9 +206,6 @@ func (f field) value(r Request, a *agent) string {
 		return referrer(r.Header("Referer"), r.Host())
 	case kindReferrerURL:
 		return bounded(r.Header("Referer"))
-	}
-	a.parse(r.Header("User-Agent"))
-	switch f.kind {
 	case kindDevice:
 		return a.device
 	case kindOS:
