@@ -1,18 +1,15 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/sedge-proxy/sedge/bench/internal/rig"
 )
 
 // load sends requests over a fixed number of connections, each with a visitor of
@@ -33,8 +30,7 @@ type result struct {
 
 // client is one connection. It serves one request at a time.
 type client struct {
-	conn    net.Conn
-	br      *bufio.Reader
+	conn    *rig.Conn
 	request []byte
 	due     chan time.Time
 	done    func() // told of the answer; may be nil
@@ -72,13 +68,13 @@ func (c *client) meet(address string) error {
 	const page = "GET /page HTTP/1.1\r\nHost: shop.example\r\nAccept: text/html\r\nSec-Fetch-Dest: document\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) Chrome/140\r\n"
 	c.request = []byte(page + "\r\n")
 	for attempt := 0; ; attempt++ {
-		status, cookie, err := c.roundTrip()
+		a, err := c.conn.Do(c.request, nil)
 		switch {
-		case err == nil && status == 200 && cookie != "":
-			c.request = []byte(page + "Cookie: " + cookie + "\r\n\r\n")
+		case err == nil && a.Status == 200 && a.Cookie != "":
+			c.request = []byte(page + "Cookie: " + a.Cookie + "\r\n\r\n")
 			return nil
 		case attempt == 50:
-			return fmt.Errorf("the first page: status %d, cookie %q, %w", status, cookie, err)
+			return fmt.Errorf("the first page: status %d, cookie %q, %w", a.Status, a.Cookie, err)
 		case err != nil:
 			if err := c.dial(address); err != nil {
 				return err
@@ -88,84 +84,37 @@ func (c *client) meet(address string) error {
 	}
 }
 
+// dial opens the connection anew. Where it cannot, the old one stays, and every
+// request on it fails.
 func (c *client) dial(address string) error {
 	if c.conn != nil {
 		c.conn.Close()
 	}
-	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
-	if err != nil {
-		return err
+	conn, err := rig.Dial(address)
+	if err == nil {
+		c.conn = conn
 	}
-	c.conn, c.br = conn, bufio.NewReaderSize(conn, 64<<10)
-	return nil
-}
-
-func (c *client) roundTrip() (status int, cookie string, err error) {
-	_ = c.conn.SetDeadline(time.Now().Add(10 * time.Second))
-	if _, err := c.conn.Write(c.request); err != nil {
-		return 0, "", err
-	}
-	length := -1
-	for first := true; ; first = false {
-		line, err := c.br.ReadSlice('\n')
-		if err != nil {
-			return status, cookie, err
-		}
-		switch {
-		case first:
-			status, _ = strconv.Atoi(string(line[9:12]))
-		case len(line) == 2:
-			return status, cookie, c.skip(length)
-		case bytes.HasPrefix(line, []byte("Content-Length: ")):
-			length, _ = strconv.Atoi(strings.TrimSpace(string(line[16:])))
-		case bytes.HasPrefix(line, []byte("Set-Cookie: sedge_vid=")):
-			cookie, _, _ = strings.Cut(string(line[12:]), ";")
-		}
-	}
-}
-
-// skip reads the body: of a length, or else in chunks.
-func (c *client) skip(length int) error {
-	if length >= 0 {
-		_, err := c.br.Discard(length)
-		return err
-	}
-	for {
-		line, err := c.br.ReadSlice('\n')
-		if err != nil {
-			return err
-		}
-		size, err := strconv.ParseUint(string(bytes.TrimSpace(line)), 16, 31)
-		if err != nil {
-			return err
-		}
-		if _, err := c.br.Discard(int(size) + 2); err != nil {
-			return err
-		}
-		if size == 0 {
-			return nil
-		}
-	}
+	return err
 }
 
 func (c *client) work(free chan<- *client, address string) {
 	for due := range c.due {
 		late := time.Since(due)
-		status, _, err := c.roundTrip()
+		a, err := c.conn.Do(c.request, nil)
 		took := time.Since(due)
 		c.mu.Lock()
 		c.late = append(c.late, late)
 		switch {
-		case err != nil || status != 200 && status != 503:
+		case err != nil || a.Status != 200 && a.Status != 503:
 			c.errors++
-		case status == 503:
+		case a.Status == 503:
 			c.refused++
 		default:
 			c.served = append(c.served, took)
 		}
 		c.mu.Unlock()
-		if err != nil && c.dial(address) != nil {
-			c.br = bufio.NewReader(strings.NewReader(""))
+		if err != nil {
+			_ = c.dial(address)
 		}
 		if c.done != nil {
 			c.done()
@@ -247,91 +196,6 @@ func (l *load) close() {
 		close(c.due)
 		c.conn.Close()
 	}
-}
-
-// origin serves one page of about 60 KB, in which a number of elements are edited.
-type origin struct {
-	listener net.Listener
-}
-
-func startOrigin(edits int) (*origin, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	var page bytes.Buffer
-	page.WriteString("<!doctype html><title>Shop</title><main><div id=hero><h1>Welcome</h1></div>\n")
-	const size = 60 << 10
-	for i := range edits {
-		fmt.Fprintf(&page, "<article id=p%d><h2>Product %d</h2><a class=cta href=/p/%d>Buy</a>\n", i, i, i)
-		for j := 0; page.Len() < size*(i+1)/edits; j++ {
-			fmt.Fprintf(&page, "<p>Line %d of some text on what this product is good for, and <em>for whom</em>.</p>\n", j)
-		}
-		page.WriteString("</article>\n")
-	}
-	page.WriteString("</main>")
-	answer := append(fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: %d\r\n\r\n", page.Len()), page.Bytes()...)
-	o := &origin{listener: listener}
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go serve(conn, answer)
-		}
-	}()
-	return o, nil
-}
-
-func serve(conn net.Conn, answer []byte) {
-	defer conn.Close()
-	br := bufio.NewReader(conn)
-	for length := 0; ; {
-		line, err := br.ReadSlice('\n')
-		if err != nil {
-			return
-		}
-		if n, err := fmt.Sscanf(string(line), "Content-Length: %d", &length); n == 1 && err == nil {
-			continue
-		}
-		if len(line) == 2 {
-			if _, err := br.Discard(length); err != nil {
-				return
-			}
-			length = 0
-			if _, err := conn.Write(answer); err != nil {
-				return
-			}
-		}
-	}
-}
-
-func (o *origin) address() string { return o.listener.Addr().String() }
-
-func (o *origin) stop() { o.listener.Close() }
-
-func freeAddress() string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
-}
-
-// await waits until the site answers.
-func (n *node) await() error {
-	for range 300 {
-		conn, err := net.Dial("tcp", n.site)
-		if err == nil {
-			conn.Close()
-			return nil
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	log, _ := os.ReadFile(filepath.Join(n.dir, "log"))
-	return fmt.Errorf("the node does not answer on %s: %s", n.site, log)
 }
 
 // slowKind is a way to be slow.

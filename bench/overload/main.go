@@ -12,10 +12,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"time"
+
+	"github.com/sedge-proxy/sedge/bench/internal/rig"
 )
 
 func main() {
@@ -28,16 +27,10 @@ func main() {
 	memory := flag.String("memory", "512MiB", "server.max_memory of the node")
 	delay := flag.Duration("delay", 10*time.Millisecond, "server.max_queue_delay of the node")
 	flag.Parse()
-	if err := run(*mode, *length, *conns, *slow, *factor, *edits, *memory, *delay); err != nil {
-		fmt.Fprintln(os.Stderr, "overload:", err)
-		os.Exit(1)
-	}
+	rig.Main("overload", func() error { return run(*mode, *length, *conns, *slow, *factor, *edits, *memory, *delay) })
 }
 
 func run(mode string, length time.Duration, conns, slow int, factor float64, edits int, memory string, delay time.Duration) error {
-	if os.Getenv("OVERLOAD_PINNED") == "" {
-		return pinned()
-	}
 	n, err := startNode(edits, memory, delay)
 	if err != nil {
 		return err
@@ -54,20 +47,8 @@ func run(mode string, length time.Duration, conns, slow int, factor float64, edi
 	return nil
 }
 
-// pinned runs this program again on the second core.
-func pinned() error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	cmd := exec.Command("taskset", append([]string{"-c", "1", self}, os.Args[1:]...)...)
-	cmd.Env = append(os.Environ(), "OVERLOAD_PINNED=1")
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	return cmd.Run()
-}
-
 func measureLoad(n *node, length time.Duration, conns int, factor float64) error {
-	l, err := newLoad(n.site, conns)
+	l, err := newLoad(n.Site, conns)
 	if err != nil {
 		return err
 	}
@@ -91,23 +72,23 @@ func measureLoad(n *node, length time.Duration, conns int, factor float64) error
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 func measureSlow(n *node, length time.Duration, count int) error {
-	before, err := n.memory()
+	before, err := n.Memory()
 	if err != nil {
 		return err
 	}
 	fmt.Printf("%d slow connections\n%-52s %12s %12s %9s %9s\n", count, "", "memory MiB", "others p50", "p99 ms", "errors")
 	for _, kind := range slowKinds {
-		s, err := openSlow(n.site, kind, count)
+		s, err := openSlow(n.Site, kind, count)
 		if err != nil {
 			return err
 		}
-		l, err := newLoad(n.site, 16)
+		l, err := newLoad(n.Site, 16)
 		if err != nil {
 			return fmt.Errorf("others beside %s: %w", kind.name, err)
 		}
 		r := l.run(200, length)
 		l.close()
-		memory, err := n.memory()
+		memory, err := n.Memory()
 		if err != nil {
 			return err
 		}
@@ -120,10 +101,9 @@ func measureSlow(n *node, length time.Duration, count int) error {
 
 // node is a Sedge process with its origin.
 type node struct {
-	site, limit string
-	cmd         *exec.Cmd
-	dir         string
-	origin      *origin
+	*rig.Node
+	limit, dir string
+	origin     *rig.Origin
 }
 
 const config = `server:
@@ -148,49 +128,19 @@ func startNode(edits int, memory string, delay time.Duration) (*node, error) {
 		return nil, err
 	}
 	n := &node{dir: dir, limit: memory}
-	if n.origin, err = startOrigin(edits); err != nil {
+	if n.origin, err = rig.StartOrigin(rig.Page(edits)); err != nil {
 		return nil, err
 	}
-	binary := filepath.Join(dir, "sedge")
-	build := exec.Command("go", "build", "-o", binary, "./cmd/sedge")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if text, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build: %w: %s", err, text)
-	}
-	file := filepath.Join(dir, "sedge.yaml")
-	if err := os.WriteFile(file, fmt.Appendf(nil, config, memory, delay, n.origin.address()), 0o600); err != nil {
+	binary, err := rig.Build(dir)
+	if err != nil {
 		return nil, err
 	}
-	listen, admin := freeAddress(), freeAddress()
-	n.site = listen
-	n.cmd = exec.Command("taskset", "-c", "0", binary, "serve", "-c", file, "--listen", listen, "--admin-listen", admin, "--data-dir", filepath.Join(dir, "data"))
-	if n.cmd.Stderr, err = os.Create(filepath.Join(dir, "log")); err != nil {
-		return nil, err
-	}
-	if err := n.cmd.Start(); err != nil {
-		return nil, err
-	}
-	return n, n.await()
+	n.Node, err = rig.StartNode(binary, dir, fmt.Sprintf(config, memory, delay, n.origin.Address()))
+	return n, err
 }
 
 func (n *node) stop() {
-	_ = n.cmd.Process.Signal(os.Interrupt)
-	_ = n.cmd.Wait()
-	n.origin.stop()
+	n.Stop()
+	n.origin.Stop()
 	_ = os.RemoveAll(n.dir)
-}
-
-// memory returns the resident memory of the process in bytes.
-func (n *node) memory() (int64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", n.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		var kib int64
-		if _, err := fmt.Sscanf(line, "VmRSS: %d kB", &kib); err == nil {
-			return kib << 10, nil
-		}
-	}
-	return 0, fmt.Errorf("no VmRSS of process %d", n.cmd.Process.Pid)
 }
