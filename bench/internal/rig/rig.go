@@ -70,8 +70,13 @@ func (p *Process) Await(address string) error {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	log, _ := os.ReadFile(p.log)
-	return fmt.Errorf("nobody listens at %s: %s", address, log)
+	return fmt.Errorf("nobody listens at %s: %s", address, p.Log())
+}
+
+// Log returns the end of what the process wrote to its standard error.
+func (p *Process) Log() string {
+	text, _ := os.ReadFile(p.log)
+	return string(text[max(0, len(text)-2000):])
 }
 
 // Stop asks the process to end, and waits until it has.
