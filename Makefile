@@ -5,6 +5,7 @@
 FUZZTIME  ?= 30s
 BENCHTIME ?= 1s
 PEERS     ?= quick
+VISITORS  ?=
 DEMOFLAGS ?=
 
 .PHONY: help
@@ -42,6 +43,10 @@ bench: ## print what a request costs, part by part; BENCHTIME=3s for steadier nu
 .PHONY: peers
 peers: ## measure Sedge beside nginx and others; PEERS='quick -p nginx -w "W2 W3"' chooses
 	bench/peers.sh $(PEERS)
+
+.PHONY: visitors
+visitors: ## measure 100 000 different visitors beside three and nginx, and check the ledger
+	go run ./bench/visitors $(VISITORS)
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (30s)

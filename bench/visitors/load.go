@@ -59,10 +59,10 @@ func send(c *rig.Conn, request string, body *[]byte) (rig.Answer, error) {
 	return a, err
 }
 
-// ask asks for the page so many times, each time as the next visitor.
-func ask(address string, visitors []*visitor, requests, conns int, saw func(v *visitor, length int, body []byte) error) error {
+// ask asks for the page so many times, each time as the next visitor, from one on.
+func ask(address string, visitors []*visitor, from, requests, conns int, saw func(v *visitor, length int, body []byte) error) error {
 	return load(address, conns, requests, func(c *rig.Conn, i int) error {
-		v := visitors[i%len(visitors)]
+		v := visitors[(from+i)%len(visitors)]
 		var body *[]byte
 		if v.length.Load() == 0 {
 			body = new([]byte)

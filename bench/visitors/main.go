@@ -4,7 +4,7 @@
 //
 //	a node with 3 visitors, one with 100 000, and nginx, which keeps the same page
 //
-// by CPU time per request. At the end the ledger's totals must equal the requests that
+// by CPU time per request, that of the ledger included. At the end the ledger's totals must equal the requests that
 // were sent, for each visitor; else the program says so and ends with 1.
 //
 //	go run ./bench/visitors          # -nginx "" leaves nginx out
@@ -13,6 +13,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -42,6 +43,9 @@ func main() {
 }
 
 func run(s settings) error {
+	if min(s.visitors, s.few, s.requests, s.rounds, s.conns) < 1 {
+		return errors.New("visitors, few, requests, rounds and connections must be at least 1")
+	}
 	dir, err := os.MkdirTemp("", "visitors")
 	if err != nil {
 		return err
@@ -79,17 +83,18 @@ func run(s settings) error {
 	if err := measure(sites, peer, s); err != nil {
 		return err
 	}
+	var wrong error
 	for _, each := range sites {
 		if err := each.check(binary); err != nil {
-			return fmt.Errorf("the ledger of the node with %d visitors: %w", len(each.visitors), err)
+			wrong = errors.Join(wrong, fmt.Errorf("the ledger of the node with %d visitors: %w", len(each.visitors), err))
 		}
 	}
-	return nil
+	return wrong
 }
 
 // measure warms everything up, and prints what a request costs in each round.
 func measure(sites []*site, peer *peer, s settings) error {
-	names, costs := []string{}, [][]float64{}
+	var names []string
 	var cells []func() (float64, error)
 	for _, each := range sites {
 		names = append(names, fmt.Sprintf("%d visitors", len(each.visitors)))
@@ -103,8 +108,8 @@ func measure(sites []*site, peer *peer, s settings) error {
 	for _, name := range names {
 		fmt.Printf(" %16s", name)
 	}
-	fmt.Printf(" %20s %20s %20s\n", "MiB of the nodes", "ledger waits, MiB", "then ready in ms")
-	costs = make([][]float64, len(cells))
+	fmt.Printf(" %20s %20s %20s\n", "memory, MiB", "disk, KiB/request", "ledger behind, ms")
+	costs := make([][]float64, len(cells))
 	for round := range s.rounds + 1 {
 		row := make([]float64, len(cells))
 		for i := range cells {
@@ -125,17 +130,17 @@ func measure(sites []*site, peer *peer, s settings) error {
 				costs[i] = append(costs[i], cost)
 			}
 		}
-		memory, lag, drained := "", "", ""
+		memory, disk, behind := "", "", ""
 		for _, each := range sites {
 			bytes, err := each.Memory()
 			if err != nil {
 				return err
 			}
 			memory += fmt.Sprintf(" %9d", bytes>>20)
-			lag += fmt.Sprintf(" %9.1f", each.lag/(1<<20))
-			drained += fmt.Sprintf(" %9d", each.drained.Milliseconds())
+			disk += fmt.Sprintf(" %9.2f", float64(each.written)/float64(s.requests)/1024)
+			behind += fmt.Sprintf(" %9d", each.drained.Milliseconds())
 		}
-		fmt.Printf(" %s %s %s\n", memory, lag, drained)
+		fmt.Printf(" %s %s %s\n", memory, disk, behind)
 	}
 	summary("median", costs, func(v []float64) float64 { return v[len(v)/2] })
 	summary("least", costs, func(v []float64) float64 { return v[0] })

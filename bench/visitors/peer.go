@@ -44,8 +44,11 @@ type peer struct {
 	address string
 }
 
-// startPeer starts nginx; it returns nil where it is not installed.
+// startPeer starts nginx; it returns nil where that is not wanted, or not installed.
 func startPeer(program, dir, origin string) (*peer, error) {
+	if program == "" {
+		return nil, nil
+	}
 	if _, err := exec.LookPath(program); err != nil {
 		fmt.Printf("without nginx: %v\n", err)
 		return nil, nil
@@ -81,7 +84,7 @@ func startPeer(program, dir, origin string) (*peer, error) {
 func (p *peer) cost(visitors []*visitor, requests, conns int) (float64, error) {
 	length := len(rig.Page(products))
 	return costOf(p.Process, requests, func() error {
-		return ask(p.address, visitors, requests, conns, func(_ *visitor, got int, _ []byte) error {
+		return ask(p.address, visitors, 0, requests, conns, func(_ *visitor, got int, _ []byte) error {
 			if got != length {
 				return fmt.Errorf("a page of %d bytes in the place of %d", got, length)
 			}

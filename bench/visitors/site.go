@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -76,9 +75,10 @@ type site struct {
 	dir, config string
 	visitors    []*visitor
 	calls       int64 // of identify
+	asked       int   // requests so far
 
-	lag     float64       // bytes that the ledger was behind when the load ended last
-	drained time.Duration // and how long it took to catch up
+	written int64         // bytes that the last load had written to the disk
+	drained time.Duration // and how long the ledger was behind it
 }
 
 // visitor is one of a site's visitors.
@@ -126,12 +126,23 @@ func startSite(binary, dir, config string, count, conns int) (*site, error) {
 // cost lets all visitors ask for the page in turn, and returns the CPU time of each
 // request in us, with all that is recorded of it.
 func (s *site) cost(requests, conns int) (float64, error) {
-	return costOf(s.Process, requests, func() error {
-		if err := ask(s.Site, s.visitors, requests, conns, (*visitor).saw); err != nil {
+	before, err := s.Written()
+	if err != nil {
+		return 0, err
+	}
+	cost, err := costOf(s.Process, requests, func() error {
+		err := ask(s.Site, s.visitors, s.asked, requests, conns, (*visitor).saw)
+		if s.asked += requests; err != nil {
 			return fmt.Errorf("%w; the node says: %s", err, s.Log())
 		}
 		return s.settle()
 	})
+	if err != nil {
+		return 0, err
+	}
+	after, err := s.Written()
+	s.written = after - before
+	return cost, err
 }
 
 // saw takes what the visitor was sent. The first page is held against what it should be,
@@ -166,23 +177,21 @@ func (s *site) expected() int64 { return s.calls + eventsPerView*s.sent("") }
 // settleLimit bounds the wait for the ledger.
 const settleLimit = 60 * time.Second
 
-// settle waits until the ledger has applied all events. That it has not in time is for
-// check to tell.
+// settle waits until the ledger has applied all events, or has none to apply although
+// some are missing, which is for check to tell.
 func (s *site) settle() error {
 	began := time.Now()
-	for first := true; ; first = false {
+	for applied := -1.0; ; time.Sleep(50 * time.Millisecond) {
 		m, err := s.metrics()
 		if err != nil {
 			return err
 		}
-		if first {
-			s.lag = m["sedge_event_log_queue_bytes"] + m["sedge_ledger_lag_bytes"]
-		}
 		s.drained = time.Since(began)
-		if int64(m["sedge_ledger_events_total"]) >= s.expected() || s.drained > settleLimit {
+		idle := m["sedge_event_log_queue_bytes"]+m["sedge_ledger_lag_bytes"] == 0 && m["sedge_ledger_events_total"] == applied
+		applied = m["sedge_ledger_events_total"]
+		if int64(applied) >= s.expected() || idle || s.drained > settleLimit {
 			return nil
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 }
 
@@ -230,9 +239,12 @@ func (s *site) check(binary string) error {
 	if err != nil {
 		return err
 	}
-	all := int64(len(s.visitors))
+	all, came := int64(len(s.visitors)), int64(0)
+	for _, v := range s.visitors {
+		came += min(1, v.views.Load())
+	}
 	equal("visitors in the report", r.Site.Visitors, all)
-	equal("visitors whose cookie never came back", r.Site.Unconfirmed, 0)
+	equal("visitors whose cookie never came back", r.Site.Unconfirmed, all-came)
 	var triggered, delivered int64
 	for _, e := range r.Experiments {
 		equal("visitors of two arms", e.Crossed, 0)
@@ -240,8 +252,8 @@ func (s *site) check(binary string) error {
 			triggered, delivered = triggered+arm.Visitors, delivered+arm.Delivered
 		}
 	}
-	equal("visitors who triggered the experiment", triggered, all)
-	equal("visitors to whom it was delivered", delivered, all)
+	equal("visitors who triggered the experiment", triggered, came)
+	equal("visitors to whom it was delivered", delivered, came)
 	views, differ, err := s.stored(binary)
 	if err != nil {
 		return err
@@ -282,7 +294,7 @@ func (s *site) report(binary string) (r report, err error) {
 // others than were sent to them.
 func (s *site) stored(binary string) (views map[string]int64, differ int64, err error) {
 	s.Stop()
-	if s.Node, err = rig.StartNode(binary, filepath.Clean(s.dir), s.config); err != nil {
+	if s.Node, err = rig.StartNode(binary, s.dir, s.config); err != nil {
 		return nil, 0, err
 	}
 	views = map[string]int64{}

@@ -87,17 +87,25 @@ func (p *Process) Stop() {
 
 // Memory returns the resident memory of the process in bytes.
 func (p *Process) Memory() (int64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	kib, err := p.figure("status", "VmRSS: %d kB")
+	return kib << 10, err
+}
+
+// Written returns how many bytes the process has had written to disks.
+func (p *Process) Written() (int64, error) { return p.figure("io", "write_bytes: %d") }
+
+// figure returns the number in the line of a file in /proc that has a form.
+func (p *Process) figure(file, form string) (n int64, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", p.cmd.Process.Pid, file))
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(text)) {
-		var kib int64
-		if _, err := fmt.Sscanf(line, "VmRSS: %d kB", &kib); err == nil {
-			return kib << 10, nil
+		if _, err := fmt.Sscanf(line, form, &n); err == nil {
+			return n, nil
 		}
 	}
-	return 0, fmt.Errorf("no VmRSS of process %d", p.cmd.Process.Pid)
+	return 0, fmt.Errorf("process %d has no line %q in %s", p.cmd.Process.Pid, form, file)
 }
 
 // CPU returns the time that the threads of the process and of its children have run.
