@@ -24,8 +24,9 @@ const (
 	eventsPerView = 3
 )
 
-// tiers are the segments, each with every third visitor.
-func tiers() []string { return []string{"new", "returning", "vip"} }
+// tiers are the segments, each with every third visitor. Their names differ in length,
+// and so do their pages.
+func tiers() []string { return []string{"new", "returning", "loyal"} }
 
 // configuration has the segments, the experiment and the edits of peers.yaml.tmpl.
 func configuration(profiles int, origin string) string {
@@ -37,7 +38,7 @@ profile: {max_entries: %d}
 upstreams: [{name: origin, url: "http://%s"}]
 routes: [{name: all, upstream: origin, cache: {ttl: 1h, bypass_cookies: [none]}}]
 segments:
-  - {name: vip, priority: 30, when: 'traits["tier"] == "vip"'}
+  - {name: loyal, priority: 30, when: 'traits["tier"] == "loyal"'}
   - {name: returning, priority: 20, when: 'traits["tier"] == "returning"'}
   - {name: new, priority: 10, when: "true"}
 experiments: [{name: cta, arms: [{name: with, weight: 1}, {name: without, weight: 1}]}]
@@ -294,9 +295,11 @@ func (s *site) report(binary string) (r report, err error) {
 // others than were sent to them.
 func (s *site) stored(binary string) (views map[string]int64, differ int64, err error) {
 	s.Stop()
-	if s.Node, err = rig.StartNode(binary, s.dir, s.config); err != nil {
+	again, err := rig.StartNode(binary, s.dir, s.config)
+	if err != nil {
 		return nil, 0, err
 	}
+	s.Node = again
 	views = map[string]int64{}
 	err = load(s.Site, 1, len(s.visitors), func(c *rig.Conn, i int) error {
 		v := s.visitors[i]
