@@ -311,7 +311,9 @@ func (l *Live) dirty(e *entry) bool { return int64(e.newest) > l.flushed.Load() 
 // insert adds a visitor to a locked shard, and lets another one go if there are
 // too many.
 func (l *Live) insert(sh *shard, id string) *entry {
-	if over := len(sh.ring) + 1 - l.perShard; over > 0 {
+	// A shard may have more than its share as long as there is room in all: visitors do
+	// not fall evenly.
+	if over := len(sh.ring) + 1 - l.perShard; over > 0 && l.entries.Load() >= int64(l.max) {
 		l.evict(sh, min(over, 2), 32)
 	}
 	e := &entry{id: id, slot: len(sh.ring), used: true}

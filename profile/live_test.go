@@ -77,6 +77,25 @@ func views(t *testing.T, l *Live, id string) int64 {
 	return p.PageViews
 }
 
+// TestLiveHoldsWhatItMay counts visitors that do not fall evenly on the shards.
+func TestLiveHoldsWhatItMay(t *testing.T) {
+	const most = 64 * shardCount
+	store := newLagging()
+	live := NewLive(store, Config{MaxEntries: most})
+	for i := range most {
+		views(t, live, fmt.Sprint(i))
+	}
+	if s := live.Stats(); s.Entries != most || s.Evicted != 0 {
+		t.Errorf("%d of %d visitors in memory, %d evicted", s.Entries, most, s.Evicted)
+	}
+	for i := range 3 * most {
+		views(t, live, fmt.Sprint("other", i))
+	}
+	if s := live.Stats(); s.Entries > most+most/10 || s.Evicted < 2*most {
+		t.Errorf("%d visitors in memory, where %d may be; %d evicted", s.Entries, most, s.Evicted)
+	}
+}
+
 // TestLiveShowsEveryEventOnce drives memory and store through every order in
 // which append, apply, store and flush can happen, with far too little memory.
 func TestLiveShowsEveryEventOnce(t *testing.T) {

@@ -226,6 +226,10 @@ func (c *nodeCollector) collectEvents(m metricSink) {
 	m.gauge("ledger_lag_bytes", "Durable events that are not applied yet.", float64(ledger.Lag))
 	m.counter("ledger_events_total", "Events applied.", uint64(ledger.Events))
 	m.counter("ledger_failures_total", "Writes that were repeated.", uint64(ledger.Failures))
+	const profiles = "Look-ups of profiles, in memory or else in the store."
+	m.counter("profile_lookups_total", profiles, uint64(live.Hits), "result", "hit")
+	m.counter("profile_lookups_total", profiles, uint64(live.Misses), "result", "miss")
+	m.counter("profile_evictions_total", "Visitors dropped from memory to make room for others.", uint64(live.Evicted))
 	m.gauge("profiles_in_memory", "Visitors in memory.", float64(live.Entries))
 	m.gauge("profiles_unwritten", "Visitors with events that the ledger has not written.", float64(live.Dirty))
 }

@@ -87,9 +87,7 @@ func (n *node) upstreamStatus() []namedStatus {
 // report is the ledger's sums as the analyst sees them. Events that were accepted
 // a moment ago are waited for, so that a report holds what its reader has just done.
 func (n *node) report(ctx context.Context) (*dashboard.Report, error) {
-	if err := n.settle(ctx); err != nil {
-		return nil, err
-	}
+	n.settle(ctx)
 	sums, err := n.ledger.Summary(ctx)
 	if err != nil {
 		return nil, err
@@ -116,20 +114,10 @@ func (n *node) reloadShown() *dashboard.Reload {
 // ledger has.
 const settleTimeout = 2 * time.Second
 
-func (n *node) settle(ctx context.Context) error {
+func (n *node) settle(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
-	target := n.events.Stats().Durable
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for n.ledger.Offset() < target {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
-	return nil
+	_ = n.ledger.Settle(ctx) // what fails is shown by the status and repeated by the ledger
 }
 
 type statusReport struct {
