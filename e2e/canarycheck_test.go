@@ -123,7 +123,14 @@ func (c *canaryCheck) fail(v *visit, a *canaryAnswer, format string, args ...any
 // see checks one answer.
 func (c *canaryCheck) see(v *visit, a *canaryAnswer) {
 	text, err := unpackAs(a.header.Get("Content-Encoding"), a.body)
-	a.text = strings.ReplaceAll(string(text), `\u002D`, "-") // as slots in JSON are escaped
+	const hyphen = `\u002D` // as slots in JSON are escaped
+	a.text = strings.ReplaceAll(string(text), hyphen, "-")
+	for cut := len(hyphen) - 1; cut > 0 && !a.whole; cut-- {
+		if before, ok := strings.CutSuffix(a.text, hyphen[:cut]); ok { // it was cut in the middle of one
+			a.text = before
+			break
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.answers++

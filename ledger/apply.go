@@ -3,6 +3,8 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"go.etcd.io/bbolt"
 
@@ -31,7 +33,8 @@ func apply(tx *bbolt.Tx, events []event.Event, next event.Offset) error {
 	return meta.Put(offsetKey, encodeNumber(uint64(next)))
 }
 
-// byVisitor groups events by visitor, each group in the order of the log.
+// byVisitor groups events by visitor, each group in the order of the log, and the groups in
+// that of the file, where neighbours share a page.
 func byVisitor(events []event.Event) [][]*event.Event {
 	index := make(map[string]int, len(events)/2)
 	groupOf := make([]int, len(events)) // -1: of nobody
@@ -61,6 +64,7 @@ func byVisitor(events []event.Event) [][]*event.Event {
 			groups[at] = append(groups[at], &events[i])
 		}
 	}
+	slices.SortFunc(groups, func(a, b []*event.Event) int { return strings.Compare(a[0].Visitor, b[0].Visitor) })
 	return groups
 }
 

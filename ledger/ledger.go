@@ -90,7 +90,8 @@ type Ledger struct {
 	applying sync.Mutex    // one batch at a time
 	batch    []event.Event // room for it
 	offset   atomic.Int64
-	took     atomic.Int64 // nanoseconds, for the last batch
+	took     atomic.Int64  // nanoseconds, for the last batch
+	hurry    chan struct{} // somebody waits for the next batch
 	live     atomic.Pointer[profile.Live]
 
 	batches, events, failures atomic.Int64
@@ -121,7 +122,7 @@ func Open(dir string, log *event.Log, cfg Config, now func() time.Time, logger *
 	if err != nil {
 		return nil, err
 	}
-	l := &Ledger{db: db, log: log, cfg: cfg.withDefaults(), now: now, logger: logger}
+	l := &Ledger{db: db, log: log, cfg: cfg.withDefaults(), now: now, logger: logger, hurry: make(chan struct{}, 1)}
 	if err := l.start(); err != nil {
 		return nil, errors.Join(err, db.close())
 	}
@@ -203,7 +204,7 @@ func (l *Ledger) Tell(live *profile.Live) {
 // what waits, the rest is applied, and the error returned.
 func (l *Ledger) CatchUp(ctx context.Context) error {
 	waiting := l.log.Flush(ctx)
-	if err := l.Settle(ctx); err != nil {
+	if err := l.settle(ctx); err != nil {
 		return err
 	}
 	if waiting != nil {
@@ -212,8 +213,28 @@ func (l *Ledger) CatchUp(ctx context.Context) error {
 	return nil
 }
 
-// Settle applies everything that is durable at this moment.
-func (l *Ledger) Settle(ctx context.Context) error {
+// Await makes [Ledger.Run] apply everything that is durable at this moment without a rest,
+// and waits until it has. It does not write itself, so that a disk that hangs holds nobody
+// for longer than ctx, whose end is the only error.
+func (l *Ledger) Await(ctx context.Context) error {
+	end := l.log.Stats().Durable
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for l.Offset() < end {
+		select {
+		case l.hurry <- struct{}{}:
+		default:
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+func (l *Ledger) settle(ctx context.Context) error {
 	end := l.log.Stats().Durable
 	for event.Offset(l.offset.Load()) < end {
 		if err := ctx.Err(); err != nil {
@@ -263,7 +284,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 		case retry == firstRetry:
 			l.logger.Error("the ledger cannot be written; trying until it can, events wait in the log", "error", err)
 		}
-		if !sleep(ctx, retry) {
+		if !sleep(ctx, retry, nil) {
 			return nil
 		}
 		retry = min(2*retry, lastRetry)
@@ -276,7 +297,7 @@ func (l *Ledger) wait(ctx context.Context) error {
 	if err := l.log.Wait(ctx, from); err != nil {
 		return err
 	}
-	if l.log.Stats().Durable-from < busyLag && !sleep(ctx, l.pause()) {
+	if l.log.Stats().Durable-from < busyLag && !sleep(ctx, l.pause(), l.hurry) {
 		return ctx.Err()
 	}
 	return nil
@@ -287,12 +308,14 @@ func (l *Ledger) pause() time.Duration {
 	return max(l.cfg.BatchInterval, min(rest*time.Duration(l.took.Load()), longestRest))
 }
 
-// sleep waits and reports whether ctx still goes on.
-func sleep(ctx context.Context, d time.Duration) bool {
+// sleep waits, for less if it is told to hurry, and reports whether ctx still goes on.
+func sleep(ctx context.Context, d time.Duration, hurry <-chan struct{}) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		return true
+	case <-hurry:
 		return true
 	case <-ctx.Done():
 		return false

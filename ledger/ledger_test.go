@@ -378,6 +378,36 @@ func TestRunWritesUntilItIsStopped(t *testing.T) {
 	}
 }
 
+// TestAwaitHoldsNobodyForTheDisk asks for what is durable while a write hangs, and while the
+// ledger rests.
+func TestAwaitHoldsNobodyForTheDisk(t *testing.T) {
+	n := newNode(t)
+	n.ledger.cfg.BatchInterval = time.Hour
+	accept(t, n, view("1", "v"))
+	n.ledger.applying.Lock()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- n.ledger.Run(ctx) }()
+	short, stop := context.WithTimeout(ctx, 20*time.Millisecond)
+	defer stop()
+	if err := n.ledger.Await(short); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("while the disk hangs: %v", err)
+	}
+	n.ledger.applying.Unlock()
+	long, end := context.WithTimeout(ctx, 10*time.Second)
+	defer end()
+	if err := n.ledger.Await(long); err != nil {
+		t.Error(err)
+	}
+	if p := stored(t, n, "v"); p.PageViews != 1 {
+		t.Errorf("%d page views", p.PageViews)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRunOutlivesWritesThatFail(t *testing.T) {
 	n := newNode(t)
 	ctx, cancel := context.WithCancel(t.Context())

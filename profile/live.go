@@ -244,7 +244,7 @@ func (l *Live) Flushed(off event.Offset) {
 		sh := &l.shards[i]
 		sh.mu.Lock()
 		l.dropUnread(sh)
-		if over := len(sh.ring) - l.perShard; over > 0 {
+		if over := min(len(sh.ring)-l.perShard, int(l.entries.Load())-l.max); over > 0 {
 			l.evict(sh, over, 2*len(sh.ring))
 		}
 		sh.mu.Unlock()

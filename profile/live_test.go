@@ -85,6 +85,7 @@ func TestLiveHoldsWhatItMay(t *testing.T) {
 	for i := range most {
 		views(t, live, fmt.Sprint(i))
 	}
+	live.Flushed(1)
 	if s := live.Stats(); s.Entries != most || s.Evicted != 0 {
 		t.Errorf("%d of %d visitors in memory, %d evicted", s.Entries, most, s.Evicted)
 	}

@@ -264,6 +264,14 @@ func (c *conn) carry(ctx *fasthttp.RequestCtx, body flow, length int) {
 	}
 }
 
+// undrop makes the next head leave after all: the body that brings its own has not left, and
+// another answer takes its place.
+func (c *conn) undrop() {
+	c.mu.Lock()
+	c.drop = false
+	c.mu.Unlock()
+}
+
 // carryToEnd sends a body of unknown length to an HTTP/1.0 client, who knows no
 // chunks: the end of the connection is the end of the body, and a reset the sign
 // that it broke.

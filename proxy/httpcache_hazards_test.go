@@ -35,6 +35,8 @@ func poisons() []poison {
 		"X-HTTP-Method-Override: EVIL", "X-HTTP-Method: EVIL", "X-Method-Override: EVIL", "X-Original-Method: EVIL",
 		"True-Client-IP: evil", "X-Real-IP: evil", "X-Client-IP: evil", "CF-Connecting-IP: evil", "X-Cluster-Client-IP: evil", "Fastly-Client-IP: evil",
 		"X-WAP-Profile: http://evil.example/", "Max-Forwards: 0evil", "Max-Forwards: 0", "Range: bytes=evil", "Range: bytes=0-3", "If-Range: evil",
+		"X-Invoke-Path: /evil", "X-Invoke-Query: evil", "X-Invoke-Output: evil", "X-Invoke-Status: 500", "X-Matched-Path: /evil", "X-Now-Route-Matches: evil",
+		"X-Middleware-Prefetch: evil", "X-Middleware-Rewrite: /evil", "X-Middleware-Subrequest: evil",
 		"Sedge-Segment: evil", "Sedge-Experiments: evil", "X_Forwarded_Host: evil.example", "x-forwarded-host: evil.example",
 	} {
 		list = append(list, poison{name: line, header: []string{line}})

@@ -69,6 +69,24 @@ func TestRefreshIsNobodys(t *testing.T) {
 	}
 }
 
+// What is renewed behind keeps the origin's Date, as what a visitor brings does.
+func TestDateOfWhatIsRenewed(t *testing.T) {
+	date := time.Now().Add(-10 * time.Second).UTC().Format(http.TimeFormat)
+	var asked atomic.Int64
+	n := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=1, stale-while-revalidate=3000")
+		w.Header().Set("Date", date)
+		_, _ = fmt.Fprint(w, asked.Add(1))
+	}), setup{})
+	n.get("/")
+	var r reply
+	eventually(t, "it is renewed", func() bool { r = n.get("/"); return r.body != "1" })
+	if got := r.Header["Date"]; len(got) != 1 || got[0] != date {
+		t.Errorf("Date %q, of the origin %q", got, date)
+	}
+	eventually(t, "all are answered", func() bool { return len(n.server.refreshes) == 0 })
+}
+
 // The head of an answer that confirms what is kept is no more than the request's own if
 // the request may have led the origin astray.
 func TestPoisonedConfirmation(t *testing.T) {

@@ -213,6 +213,9 @@ func (b *madeBody) WriteTo(io.Writer) (int64, error) {
 // CloseWithError gives the body back.
 func (b *madeBody) CloseWithError(err error) error {
 	b.ended(false)
+	if c, ok := b.down.(*conn); ok && !b.sent {
+		c.undrop()
+	}
 	if b.sent && err == nil {
 		b.watch.complete()
 	}

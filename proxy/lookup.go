@@ -148,6 +148,10 @@ var steering = newFieldNames(
 	"True-Client-IP", "CF-Connecting-IP", "Client-IP", "X-Client-IP", "X-Real-IP", "X-Cluster-Client-IP", "Fastly-Client-IP", "X-Originating-IP",
 	"X-Remote-IP", "X-Remote-Addr", "X-ProxyUser-IP", "X-Custom-IP-Authorization", "X-Backend-Host", "Destination", "Proxy-Host", "Profile",
 	"X-Forwarded", "If-Range",
+
+	// What frameworks obey that take a proxy for their own.
+	"X-Invoke-Path", "X-Invoke-Query", "X-Invoke-Output", "X-Invoke-Status", "X-Matched-Path", "X-Now-Route-Matches",
+	"X-Middleware-Prefetch", "X-Middleware-Rewrite", "X-Middleware-Subrequest",
 )
 
 const (

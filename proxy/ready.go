@@ -54,9 +54,10 @@ func (p *pageHead) learn(answer *fasthttp.ResponseHeader) {
 	h.Del(fasthttp.HeaderAge)
 	h.Del(fasthttp.HeaderETag)
 	h.SetContentLength(0)
-	first, rest, found := bytes.Cut(bytes.Clone(h.Header()), []byte("Content-Length: 0\r\n"))
-	if found {
-		p.lines.Store(&headLines{first: first, rest: bytes.TrimSuffix(rest, crlf)})
+	head := bytes.Clone(h.Header())
+	line := []byte("\r\nContent-Length: 0\r\n") // with what is in front of it: a value may end like it
+	if at := bytes.Index(head, line); at >= 0 {
+		p.lines.Store(&headLines{first: head[:at+len(crlf)], rest: bytes.TrimSuffix(head[at+len(line):], crlf)})
 	}
 }
 

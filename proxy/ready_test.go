@@ -1,12 +1,17 @@
 package proxy
 
 import (
+	"bufio"
 	"io"
+	"net"
 	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"github.com/sedge-proxy/sedge/decision"
 	"github.com/sedge-proxy/sedge/event"
@@ -21,7 +26,7 @@ func TestReadyAnswersAreTheSame(t *testing.T) {
 	o := origin(t, func(w http.ResponseWriter, r *http.Request) {
 		for name, value := range map[string]string{
 			"Content-Type": "text/html; charset=utf-8", "Cache-Control": "public, max-age=600", "ETag": `"v1"`, "Vary": "X-Kind",
-			"Server": "origin", "Link": "</a.css>; rel=preload", "Age": "3", "Cache-Status": "inner; hit", "Last-Modified": "Mon, 02 Jan 2006 15:04:05 GMT",
+			"Server": "origin Content-Length: 0", "Link": "</a.css>; rel=preload", "Age": "3", "Cache-Status": "inner; hit", "Last-Modified": "Mon, 02 Jan 2006 15:04:05 GMT",
 			"Surrogate-Key": "a b", "Content-Security-Policy": "img-src *",
 		} {
 			w.Header().Set(name, value)
@@ -79,5 +84,57 @@ func TestReadyAnswersAreCounted(t *testing.T) {
 	}
 	if got := n.server.stats.Personalized.Load(); got != rounds {
 		t.Errorf("%d personalized", got)
+	}
+}
+
+// TestAnotherAnswerInThePlaceOfAReadyOne gives a ready answer up before it has left, as a
+// panic behind it does: the one in its place has its own head.
+func TestAnotherAnswerInThePlaceOfAReadyOne(t *testing.T) {
+	client, server := net.Pipe()
+	defer client.Close()
+	s := &Server{cfg: Config{IdleTimeout: time.Minute}}
+	c := &conn{Conn: server, out: server, server: s}
+	var ctx fasthttp.RequestCtx
+	body := &madeBody{head: []byte("HTTP/1.1 200 OK\r\n\r\n")}
+	body.attach(flowTarget{server: s, down: c})
+	c.carry(&ctx, body, 0)
+	ctx.Response.Reset()
+	const instead = "HTTP/1.1 500 Internal Server Error\r\n\r\n"
+	go func() {
+		_, _ = c.Write([]byte(instead))
+		_ = server.Close()
+	}()
+	if got, _ := io.ReadAll(client); string(got) != instead {
+		t.Errorf("the client got %q", got)
+	}
+}
+
+// TestReadyHeadsAreTheSameOverEachProtocol lets a page come, and its head be learned, over
+// HTTP/2, and asks for it over HTTP/1.1 then.
+func TestReadyHeadsAreTheSameOverEachProtocol(t *testing.T) {
+	date := time.Now().Add(-time.Minute).UTC().Format(http.TimeFormat)
+	n := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
+		for name, value := range map[string]string{"Content-Type": "text/html", "Cache-Control": "s-maxage=600", "ETag": `"v1"`, "Date": date} {
+			w.Header().Set(name, value)
+		}
+		_, _ = io.WriteString(w, shopPage)
+	}), setup{engines: always(text("#hero", "Hi")), over: overHTTP2})
+	_, cookie := n.visitor()
+	for range 3 {
+		if r := n.get("/", "Cookie", cookie, "Host", "shop.example", "Accept", "text/html"); r.Header.Get("Date") != date {
+			t.Errorf("over HTTP/2: %v", r.Header)
+		}
+	}
+	for _, more := range []string{"", "If-None-Match: \"another\"\r\n", ""} {
+		c := n.dial()
+		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: Mozilla/5.0\r\nAccept: text/html\r\nConnection: keep-alive\r\nCookie: "+cookie+"\r\n"+more+"\r\n")
+		r, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = r.Body.Close()
+		if got := r.Header["Date"]; len(got) != 1 || got[0] != date {
+			t.Errorf("%q: %q; %v", more, got, r.Header)
+		}
 	}
 }

@@ -73,6 +73,7 @@ func (r *refreshing) run() {
 		<-s.refreshes
 	}()
 	var resp fasthttp.Response
+	s.dateless.CopyTo(&resp.Header)
 	if err := r.route.upstream.Do(r.asked.out, &resp, nil, r.options); err != nil {
 		s.log.Debug("kept answer not renewed", "upstream", r.route.upstream.Name(), "error", err.Error())
 		return

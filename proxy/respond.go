@@ -102,7 +102,7 @@ func (x *exchange) passPlain() {
 func (x *exchange) passOn() {
 	resp := &x.ctx.Response
 	html := isHTML(resp.Header.ContentType())
-	if !x.concerned && (x.ctx.IsGet() || x.ctx.IsHead()) && (html && x.isConcerned() || !html && x.isEdited(resp.Header.ContentType())) {
+	if !x.concerned && (x.ctx.IsGet() || x.ctx.IsHead()) && (html && !x.kind.page && x.isConcerned() || !html && x.isEdited(resp.Header.ContentType())) {
 		// A script or an image tag asked for the page: it sees the origin's own,
 		// and may not keep it where a navigation would find it.
 		control := cache.ReadControl(&resp.Header)

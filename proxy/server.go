@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,6 +72,7 @@ type Server struct {
 	largePages atomic.Int32             // that are held as a whole
 	bodies     *cache.Bodies[*seenPage] // pages seen before, by the origin's bytes; nil for those that cannot be compiled
 	texts      *texts
+	dateless   *fasthttp.ResponseHeader // what answers begin with that fasthttp itself does not make
 	exchanges  sync.Pool
 	pages      sync.Pool // *pageBody
 	madeBodies sync.Pool // *madeBody
@@ -135,7 +137,7 @@ func New(o Options) (*Server, error) {
 		bodies:   bodies, lookalikes: newLookalikes(forAddresses), wholeTime: wholeTime,
 		access: cmp.Or(o.Access, o.Logger), tracer: o.Tracer, routes: map[string]*RouteStats{},
 	}
-	s.texts = newTexts()
+	s.texts, s.dateless = newTexts(), newDateless()
 	s.flights = cache.NewFlights(s.objects, o.Now)
 	s.madeBodies.New = func() any { return new(madeBody) }
 	s.unrouted = s.routeStats(noRoute)
@@ -189,6 +191,29 @@ func (s *Server) newHTTP() *fasthttp.Server {
 		CloseOnShutdown:               true,
 	}
 }
+
+// newDateless returns an empty header in the place of whose Date fasthttp puts none of its
+// own. It makes such headers only for the requests of a server that is set up so, and what
+// is kept of an answer gives this on: under a Date of the moment, Age would be wrong, and
+// ways that make the same answer would differ.
+func newDateless() *fasthttp.ResponseHeader {
+	h := new(fasthttp.ResponseHeader)
+	s := fasthttp.Server{NoDefaultDate: true, Handler: func(ctx *fasthttp.RequestCtx) { ctx.Response.Header.CopyTo(h) }}
+	_ = s.ServeConn(&oneRequest{text: strings.NewReader("GET / HTTP/1.0\r\n\r\n")})
+	return h
+}
+
+// oneRequest is a connection on which there is nothing but a request.
+type oneRequest struct {
+	net.Conn
+	text *strings.Reader
+}
+
+func (c *oneRequest) Read(p []byte) (int, error)  { return c.text.Read(p) }
+func (c *oneRequest) Write(p []byte) (int, error) { return len(p), nil }
+func (c *oneRequest) Close() error                { return nil }
+func (c *oneRequest) RemoteAddr() net.Addr        { return new(net.TCPAddr) }
+func (c *oneRequest) LocalAddr() net.Addr         { return new(net.TCPAddr) }
 
 // headerReceived tells the connection that the head is in: what is read from now
 // on is the body, which has a limit per read. The value itself is not used. Bodies

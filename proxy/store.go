@@ -221,8 +221,12 @@ func confirms(h *fasthttp.ResponseHeader, o *object, received time.Time) bool {
 	return v.ETag == "" && v.Modified.IsZero() || len(cache.SelectFreshened(&v, []cache.Validators{o.Rules.Validators})) > 0
 }
 
-// renew returns the object as a 304 has freshened it.
+// renew returns the object as a 304 has freshened it. One that sets a cookie is one
+// visitor's, with all that it says, and freshens nothing: the next request asks again.
 func (s *Server) renew(a *asked, o *object, h *fasthttp.ResponseHeader) *object {
+	if len(peekFold(h, fasthttp.HeaderSetCookie)) > 0 {
+		return o
+	}
 	var header fasthttp.ResponseHeader
 	if err := cache.Freshen(&header, &o.Header, h); err != nil {
 		s.log.Warn("kept answer not freshened", "error", err.Error())

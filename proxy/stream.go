@@ -12,6 +12,7 @@ import (
 	"net/textproto"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -67,6 +68,7 @@ func (s *stream) serve(w http.ResponseWriter, r *http.Request) (err error) {
 	s.limits = &streamLimits{control: http.NewResponseController(w), idle: s.server.cfg.IdleTimeout}
 	defer s.limits.end()
 	s.ctx.Init2(s, quietLogger{s.server.log}, false)
+	s.server.dateless.CopyTo(&s.ctx.Response.Header)
 	s.ctx.Response.Header.DisableNormalizing()
 	s.ctx.Response.Header.SetNoDefaultContentType(true)
 	if err := s.readHead(); err != nil {
@@ -111,16 +113,16 @@ func (s *stream) release() {
 
 // readHead lets fasthttp parse the request.
 func (s *stream) readHead() error {
-	var ok bool
-	if s.head, ok = s.appendHead(s.head[:0]); !ok {
-		return errTarget
+	var err error
+	if s.head, err = s.appendHead(s.head[:0]); err != nil {
+		return err
 	}
 	s.source.Reset(s.head)
 	reader := s.readers.Get().(*bufio.Reader) // not for as long as the answer takes
 	reader.Reset(&s.source)
 	h := &s.ctx.Request.Header
 	h.DisableNormalizing()
-	err := h.Read(reader)
+	err = h.Read(reader)
 	reader.Reset(nil)
 	s.readers.Put(reader)
 	if err != nil {
@@ -142,11 +144,16 @@ func (s *stream) checkEmpty() error {
 }
 
 // appendHead writes the head out as HTTP/1.1 has it. What the standard library has
-// checked of it cannot break a line; method and target it has not.
-func (s *stream) appendHead(dst []byte) ([]byte, bool) {
+// checked of it cannot break a line; method and target it has not, nor the spaces around
+// a value, which HTTP/1.1 would drop and HTTP/2 forbids (RFC 9113, 8.2.1): they are let
+// pass where nothing depends on the value.
+func (s *stream) appendHead(dst []byte) ([]byte, error) {
 	r := s.r
-	if !isToken(r.Method) || !isTarget(r.RequestURI, r.Method) {
-		return dst, false
+	switch {
+	case !isToken(r.Method) || !isTarget(r.RequestURI, r.Method):
+		return dst, errTarget
+	case isPadded(r.Host):
+		return dst, errHost
 	}
 	dst = append(append(append(append(dst, r.Method...), ' '), r.RequestURI...), " HTTP/1.1\r\n"...)
 	if r.Host != "" {
@@ -158,6 +165,9 @@ func (s *stream) appendHead(dst []byte) ([]byte, bool) {
 	slices.Sort(s.names)
 	for _, name := range s.names {
 		for _, value := range r.Header[name] {
+			if name == fasthttp.HeaderContentLength && isPadded(value) {
+				return dst, errField
+			}
 			if name != fasthttp.HeaderHost || value != r.Host {
 				dst = appendField(dst, name, value)
 			}
@@ -166,8 +176,11 @@ func (s *stream) appendHead(dst []byte) ([]byte, bool) {
 	if r.ContentLength < 0 {
 		dst = appendField(dst, fasthttp.HeaderTransferEncoding, "chunked")
 	}
-	return append(dst, crlf...), true
+	return append(dst, crlf...), nil
 }
+
+// isPadded reports whether a value begins or ends with a space or a tab.
+func isPadded(value string) bool { return value != strings.Trim(value, " \t") }
 
 func appendField(dst []byte, name, value string) []byte {
 	return append(append(append(append(dst, name...), ": "...), value...), crlf...)

@@ -117,7 +117,7 @@ const settleTimeout = 2 * time.Second
 func (n *node) settle(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
-	_ = n.ledger.Settle(ctx) // what fails is shown by the status and repeated by the ledger
+	_ = n.ledger.Await(ctx) // what fails is shown by the status and repeated by the ledger
 }
 
 type statusReport struct {
