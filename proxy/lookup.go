@@ -410,14 +410,19 @@ func (l *lookup) take(o *object) {
 
 // use makes a kept answer the one to this request.
 func (x *exchange) use(o *object) {
+	x.useHead(o)
+	x.ctx.Response.Header.SetContentLength(len(o.Body))
+	x.from = &keptSource{o.Body}
+}
+
+// useHead does so with all but the body, which may still be on its way.
+func (x *exchange) useHead(o *object) {
 	l := &x.lookup
 	l.take(o)
 	resp := &x.ctx.Response
 	o.Header.CopyTo(&resp.Header)
-	resp.Header.SetContentLength(len(o.Body))
 	l.aged = true
 	x.setAge(&resp.Header)
-	x.from = &keptSource{o.Body}
 }
 
 // setAge tells how old a kept answer is.

@@ -71,7 +71,7 @@ func (x *exchange) judgeFollowed(o *object, body *cache.Reader) bool {
 		if l.verdict = o.Rules.At(x.server.now(), &l.request); l.verdict.Use != cache.UseFresh {
 			return false
 		}
-		x.use(o)
+		x.useHead(o)
 		l.found = nil // it is not complete
 		x.ctx.Response.Header.SetContentLength(body.Length())
 		x.from = &followSource{reader: body}

@@ -55,8 +55,8 @@ type Directives struct {
 	StaleWhileRevalidate, StaleIfError Delta
 }
 
-// ReadDirectives reads all Cache-Control lines of an answer, in any spelling.
-func ReadDirectives(h *fasthttp.ResponseHeader) Directives {
+// ReadControl reads all Cache-Control lines of an answer, in any spelling.
+func ReadControl(h *fasthttp.ResponseHeader) Directives {
 	var d Directives
 	for name, value := range h.All() {
 		if nameIs(name, "cache-control") {

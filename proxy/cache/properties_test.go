@@ -138,7 +138,7 @@ func TestDirectivesRoundTrip(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		d := drawDirectives(rt)
 		text := render(d)
-		if got := cache.ReadDirectives(head(t, 200, "Cache-Control: "+text)); got != d {
+		if got := cache.ReadControl(head(t, 200, "Cache-Control: "+text)); got != d {
 			rt.Fatalf("%s\n%+v\n%+v", text, d, got)
 		}
 		plain, targeted := rulesOf(t, "Cache-Control: "+text), rulesOf(t, "CDN-Cache-Control: "+text, "Cache-Control: no-store")

@@ -568,13 +568,3 @@ func overridable(status int) bool {
 	}
 	return false
 }
-
-// ReadControl reads the Cache-Control of an answer.
-func ReadControl(h *fasthttp.ResponseHeader) (d Directives) {
-	for name, value := range h.All() {
-		if nameIs(name, "cache-control") {
-			d.read(value)
-		}
-	}
-	return d
-}

@@ -29,14 +29,14 @@ func FuzzDirectives(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, value []byte) {
 		h := headWith("Cache-Control", value)
-		d := cache.ReadDirectives(h)
+		d := cache.ReadControl(h)
 		for _, delta := range []cache.Delta{d.MaxAge, d.SharedMaxAge, d.StaleIfError, d.StaleWhileRevalidate} {
 			if delta.Seconds > 1<<31 || !delta.Given && delta.Seconds != 0 {
 				t.Errorf("%q: %+v", value, d)
 			}
 		}
 		strict := headWith("Cache-Control", append(bytes.Clone(value), ", no-store"...))
-		if !cache.ReadDirectives(strict).NoStore {
+		if !cache.ReadControl(strict).NoStore {
 			t.Errorf("%q hides what comes behind", value)
 		}
 		r := cache.ReadRules(exchange(), h, cache.Override{})

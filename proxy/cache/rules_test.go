@@ -454,7 +454,7 @@ func TestDirectivesThatPassOn(t *testing.T) {
 	if !r.Control.NoTransform || !r.Control.NoStore || !r.Storable {
 		t.Errorf("%+v", r)
 	}
-	if d := cache.ReadDirectives(head(t, 200, "CACHE-control: No-Transform=x")); d != (cache.Directives{NoTransform: true}) {
+	if d := cache.ReadControl(head(t, 200, "CACHE-control: No-Transform=x")); d != (cache.Directives{NoTransform: true}) {
 		t.Errorf("%+v", d)
 	}
 }
