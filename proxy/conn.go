@@ -127,10 +127,10 @@ func (c *conn) Read(p []byte) (int, error) {
 func (c *conn) armRead(phase uint32) error {
 	until := c.readUntil
 	switch {
-	case phase == phaseHead && c.headEnds.IsZero(): // most heads come at once, and need none
-		c.headEnds = time.Now().Add(c.server.cfg.HeaderTimeout)
-		until = c.headEnds
 	case phase == phaseHead, phase == phaseDrain:
+		if c.headEnds.IsZero() { // most heads come at once, and need none
+			c.headEnds = time.Now().Add(c.server.cfg.HeaderTimeout)
+		}
 		until = c.headEnds
 	case phase == phaseBody:
 		until = extend(until, c.server.cfg.IdleTimeout)

@@ -19,17 +19,10 @@ import (
 // Flags must have been read.
 func Main(name string, run func() error) {
 	const pinned = "BENCH_PINNED"
-	err := errors.New("unreachable")
-	if os.Getenv(pinned) != "" {
-		err = run()
-	} else if self, at := os.Executable(); at != nil {
-		err = at
-	} else {
-		cmd := exec.Command("taskset", append([]string{"-c", "1", self}, os.Args[1:]...)...)
-		cmd.Env = append(os.Environ(), pinned+"=1")
-		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-		err = cmd.Run()
+	if os.Getenv(pinned) == "" {
+		run = func() error { return runPinned(pinned) }
 	}
+	err := run()
 	var ended *exec.ExitError
 	if err != nil && !errors.As(err, &ended) { // one that ended has said why
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
@@ -37,6 +30,18 @@ func Main(name string, run func() error) {
 	if err != nil {
 		os.Exit(1)
 	}
+}
+
+// runPinned runs this program again, on the second core, and tells it so.
+func runPinned(told string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command("taskset", append([]string{"-c", "1", self}, os.Args[1:]...)...)
+	cmd.Env = append(os.Environ(), told+"=1")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	return cmd.Run()
 }
 
 // Process runs on the first core.
