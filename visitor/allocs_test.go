@@ -4,7 +4,7 @@ package visitor
 
 import "testing"
 
-func TestVerifyAllocatesOnlyTheID(t *testing.T) {
+func TestVerifyAllocatesNothing(t *testing.T) {
 	s := newSigner(t, key(1))
 	_, cookie, _ := s.Mint()
 	value := []byte(cookie)
